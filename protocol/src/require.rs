@@ -1,0 +1,72 @@
+//! The one way a rule is enforced, and the one place where a broken double can be made.
+//!
+//! `require!(HS_10, condition)` returns the rule's violation unless the condition holds. Under the
+//! compiler flag `--cfg doubles`, which only the mutation run of the model checker sets, a named
+//! rule can be skipped on the current thread. No Cargo feature and no run-time switch does that.
+
+use crate::error::{Rule, Violation};
+
+/// Something that holds or does not: `bool`, or a check's `Result`.
+pub(crate) trait Condition {
+    fn holds(self) -> bool;
+}
+
+impl Condition for bool {
+    fn holds(self) -> bool {
+        self
+    }
+}
+
+impl<T, E> Condition for Result<T, E> {
+    fn holds(self) -> bool {
+        self.is_ok()
+    }
+}
+
+/// Leaves the function with the rule's violation unless the condition holds.
+macro_rules! require {
+    ($rule:ident, $condition:expr) => {
+        if !$crate::require::Condition::holds($condition) {
+            $crate::require::enforce($crate::error::Rule::$rule)?;
+        }
+    };
+}
+pub(crate) use require;
+
+/// The violation of `rule`, or nothing where a double skips it.
+pub(crate) fn enforce(rule: Rule) -> Result<(), Violation> {
+    #[cfg(doubles)]
+    if doubles::is_skipped(rule) {
+        return Ok(());
+    }
+    Err(rule.violation())
+}
+
+/// Doubles: which rules this thread does not enforce.
+#[cfg(doubles)]
+pub mod doubles {
+    extern crate std;
+
+    use alloc::vec::Vec;
+    use core::cell::RefCell;
+
+    use super::Rule;
+
+    std::thread_local! {
+        static SKIPPED: RefCell<Vec<Rule>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Replaces the set of skipped rules of this thread.
+    pub fn skip(rules: &[Rule]) {
+        SKIPPED.with_borrow_mut(|skipped| {
+            if skipped.as_slice() != rules {
+                skipped.clear();
+                skipped.extend_from_slice(rules);
+            }
+        });
+    }
+
+    pub(crate) fn is_skipped(rule: Rule) -> bool {
+        SKIPPED.with_borrow(|skipped| skipped.contains(&rule))
+    }
+}

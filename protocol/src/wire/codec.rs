@@ -1,0 +1,94 @@
+//! The codec: deterministic CBOR, one encoding per value.
+//!
+//! Chapter 10. Decoding reads the value, refuses trailing bytes, encodes the value again and
+//! compares: that every second encoding is refused is a computed fact, not a review item. [WIRE-2]
+
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Decoder, Encode, Encoder};
+
+use crate::error::DecodeError;
+
+/// The one encoding of a value.
+pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // INVARIANT: writing to a `Vec` cannot fail and no type here refuses to encode.
+    Encoder::new(&mut bytes).encode(value).expect("a `Vec` takes all bytes");
+    bytes
+}
+
+/// The value whose one encoding is `bytes`, at most `cap` long.
+pub fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
+    bytes: &[u8],
+    cap: usize,
+) -> Result<T, DecodeError> {
+    // [WIRE-1] Nothing is allocated for bytes above the cap.
+    if bytes.len() > cap {
+        return Err(DecodeError::TooLong { length: bytes.len(), cap });
+    }
+    let mut decoder = Decoder::new(bytes);
+    let value: T = decoder.decode().map_err(|_| DecodeError::Malformed)?;
+    // [WIRE-2] Trailing bytes and second encodings fall here.
+    if decoder.position() != bytes.len() || encode(&value) != bytes {
+        return Err(DecodeError::NotCanonical);
+    }
+    Ok(value)
+}
+
+/// A list of `MIN` to `MAX` items. [WIRE-1]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct List<T, const MIN: usize, const MAX: usize>(Vec<T>);
+
+impl<T, const MIN: usize, const MAX: usize> List<T, MIN, MAX> {
+    /// `None` when there are too few or too many items.
+    pub fn new(items: Vec<T>) -> Option<Self> {
+        (items.len() >= MIN && items.len() <= MAX).then_some(Self(items))
+    }
+
+    pub fn as_slice(&self) -> &[T] {
+        &self.0
+    }
+
+    pub fn iter(&self) -> core::slice::Iter<'_, T> {
+        self.0.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<C, T: Encode<C>, const MIN: usize, const MAX: usize> Encode<C> for List<T, MIN, MAX> {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.array(self.0.len() as u64)?;
+        for item in &self.0 {
+            item.encode(e, ctx)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'b, C, T: Decode<'b, C>, const MIN: usize, const MAX: usize> Decode<'b, C>
+    for List<T, MIN, MAX>
+{
+    fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let length = d.array()?.ok_or_else(|| minicbor::decode::Error::message("indefinite"))?;
+        if length < MIN as u64 || length > MAX as u64 {
+            return Err(minicbor::decode::Error::message("list length outside its bounds"));
+        }
+        // The claimed length is not trusted for allocation: items are read first.
+        let mut items = Vec::new();
+        for _ in 0..length {
+            items.push(T::decode(d, ctx)?);
+        }
+        Ok(Self(items))
+    }
+}
