@@ -168,7 +168,9 @@ fn take_head(rest: &mut &[u8]) -> Result<(u8, u64), Refused> {
 }
 
 fn take_number(rest: &mut &[u8], size: u64) -> Result<u64, Refused> {
-    Ok(take(rest, size)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    Ok(take(rest, size)?
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
 
 fn take<'a>(rest: &mut &'a [u8], size: u64) -> Result<&'a [u8], Refused> {
@@ -205,8 +207,8 @@ use Shape::{Bytes, List, Map, Signed, Uint};
 const U8: Shape = Uint(0, 0xff);
 const U16: Shape = Uint(0, 0xffff);
 const U64: Shape = Uint(0, u64::MAX);
-/// Custodian ids and share indices: zero is neither.
-const ID: Shape = Uint(1, 255);
+/// Custodian ids and share indices; that zero is neither is a rule of the manifest. [QRM-7]
+const ID: Shape = U8;
 const B16: Shape = Bytes(16, 16);
 const B32: Shape = Bytes(32, 32);
 const KEY: Shape = Bytes(65, 65);
@@ -227,8 +229,11 @@ const CHALLENGE: Shape = Map(&[
     ("suite", U16),
 ]);
 const ENTRY: Shape = Map(&[("custodian", ID), ("digest", B32)]);
-const EVIDENCE: Shape =
-    Map(&[("kind", U16), ("gpu", Bytes(1, 524_288)), ("cpu", Bytes(1, 262_144))]);
+const EVIDENCE: Shape = Map(&[
+    ("kind", U16),
+    ("gpu", Bytes(1, 524_288)),
+    ("cpu", Bytes(1, 262_144)),
+]);
 const REQUEST: Shape = Map(&[
     ("manifest", B32),
     ("device", B32),
@@ -237,7 +242,12 @@ const REQUEST: Shape = Map(&[
     ("device-key", Bytes(1, 133)),
     ("evidence", EVIDENCE),
 ]);
-const TERMS: Shape = Map(&[("first", U64), ("term", U64), ("budget", U64), ("max-age", U64)]);
+const TERMS: Shape = Map(&[
+    ("first", U64),
+    ("term", U64),
+    ("budget", U64),
+    ("max-age", U64),
+]);
 const GRANT_STATEMENT: Shape = Map(&[
     ("session", B32),
     ("th2", B32),
@@ -256,8 +266,10 @@ const GRANT_STATEMENT: Shape = Map(&[
     ("log-index", U64),
     ("sealed", B32),
 ]);
-const GRANT: Shape =
-    Map(&[("statement", Signed("grant", &GRANT_STATEMENT)), ("sealed", Bytes(1, 512))]);
+const GRANT: Shape = Map(&[
+    ("statement", Signed("grant", &GRANT_STATEMENT)),
+    ("sealed", Bytes(1, 512)),
+]);
 const REFUSED: Shape = Map(&[("correlation", B16)]);
 const RENEW: Shape = Map(&[("lease", B16), ("counter", U64), ("used", U64)]);
 const RENEWAL: Shape = Map(&[
@@ -332,9 +344,9 @@ const MANIFEST_CUSTODIAN: Shape = Map(&[
 ]);
 const POLICY: Shape = Map(&[
     ("version", U64),
-    ("kinds", List(1, 16, &U16)),
-    ("measurements", List(1, 64, &B32)),
-    ("modes", List(1, 16, &U8)),
+    ("kinds", List(1, 8, &U16)),
+    ("measurements", List(1, 256, &B32)),
+    ("modes", List(1, 8, &U8)),
     ("first", U64),
     ("term", U64),
     ("budget", U64),
@@ -343,8 +355,13 @@ const POLICY: Shape = Map(&[
     ("margin", U64),
     ("challenge-max", U64),
 ]);
-const EARLIER_SET: Shape =
-    Map(&[("set", B16), ("n", ID), ("k", ID), ("f", U8), ("manifest", B32)]);
+const EARLIER_SET: Shape = Map(&[
+    ("set", B16),
+    ("n", U8),
+    ("k", U8),
+    ("f", U8),
+    ("manifest", B32),
+]);
 /// The payload of the owner's manifest.
 pub const MANIFEST: Shape = Map(&[
     ("deployment", B16),
@@ -353,8 +370,8 @@ pub const MANIFEST: Shape = Map(&[
     ("container", B16),
     ("dek-commitment", B32),
     ("share-set", B16),
-    ("k", ID),
-    ("n", ID),
+    ("k", U8),
+    ("n", U8),
     ("f", U8),
     ("custodians", List(1, 255, &MANIFEST_CUSTODIAN)),
     ("table", B32),
@@ -368,10 +385,30 @@ pub const DEPLOYMENT: Shape = Map(&[
     ("deployment", B16),
     ("version", U64),
     ("operators", List(1, 16, &KEY)),
-    ("m-revoke", Uint(1, 16)),
-    ("m-change", Uint(1, 16)),
-    ("devices", List(1, 512, &B32)),
+    ("m-revoke", U8),
+    ("m-change", U8),
+    ("devices", List(0, 1024, &B32)),
     ("issuers", List(1, 64, &B32)),
+]);
+const TENSOR: Shape = Map(&[
+    ("index", Uint(0, 0xffff_ffff)),
+    ("offset", U64),
+    ("length", U64),
+    ("salt", Bytes(24, 24)),
+    ("commitment", B32),
+]);
+/// The tensor table, an object of the side file.
+pub const TABLE: Shape = Map(&[
+    ("container", B16),
+    ("data-offset", U64),
+    ("tensors", List(1, 1_048_576, &TENSOR)),
+]);
+/// The event that an audit leaf hashes.
+pub const LEAF: Shape = Map(&[
+    ("kind", Uint(1, 7)),
+    ("generation", U64),
+    ("epoch", U64),
+    ("subject", B32),
 ]);
 
 /// Every message by type number, from 1. Type 20 (`rejoin`) is reserved and refused.
@@ -399,7 +436,11 @@ pub const MESSAGES: [(&str, Shape); 19] = [
 
 /// The frame of a message: `[1, type, body]`.
 pub fn frame(type_number: u64, body: Value) -> Vec<u8> {
-    encode(&Value::Array(vec![Value::Uint(1), Value::Uint(type_number), body]))
+    encode(&Value::Array(vec![
+        Value::Uint(1),
+        Value::Uint(type_number),
+        body,
+    ]))
 }
 
 /// A frame as it crosses a TLS stream: its length, then itself.
@@ -444,12 +485,14 @@ pub fn open_frame(input: &[u8]) -> Result<(u64, Value), Refused> {
 /// Whether a value has a shape, payloads of signed objects included.
 pub fn fits(value: &Value, shape: &Shape) -> Result<(), Refused> {
     match (shape, value) {
-        (Uint(least, most), Value::Uint(number)) => {
-            (least..=most).contains(&number).then_some(()).ok_or(Refused::OutOfRange)
-        }
-        (Bytes(least, most), Value::Bytes(bytes)) => {
-            (least..=most).contains(&&bytes.len()).then_some(()).ok_or(Refused::WrongLength)
-        }
+        (Uint(least, most), Value::Uint(number)) => (least..=most)
+            .contains(&number)
+            .then_some(())
+            .ok_or(Refused::OutOfRange),
+        (Bytes(least, most), Value::Bytes(bytes)) => (least..=most)
+            .contains(&&bytes.len())
+            .then_some(())
+            .ok_or(Refused::WrongLength),
         (List(least, most, item), Value::Array(items)) => {
             if !(least..=most).contains(&&items.len()) {
                 return Err(Refused::WrongLength);
@@ -465,7 +508,10 @@ pub fn fits(value: &Value, shape: &Shape) -> Result<(), Refused> {
             if pairs.len() > fields.len() {
                 return Err(Refused::UnknownKey);
             }
-            pairs.iter().zip(*fields).try_for_each(|((_, value), (_, shape))| fits(value, shape))
+            pairs
+                .iter()
+                .zip(*fields)
+                .try_for_each(|((_, value), (_, shape))| fits(value, shape))
         }
         (Signed(_, payload), value) => fits(&decode(&payload_of(value)?)?, payload),
         _ => Err(Refused::WrongType),
@@ -488,7 +534,7 @@ pub fn payload_of(value: &Value) -> Result<Vec<u8>, Refused> {
                 Err(Refused::WrongProtectedHeader)
             } else if !unprotected.is_empty() {
                 Err(Refused::UnknownKey)
-            } else if signature.len() != 64 {
+            } else if signature.len() != 64 || !(1..=PAYLOAD_CAP).contains(&payload.len()) {
                 Err(Refused::WrongLength)
             } else {
                 Ok(payload.clone())
@@ -518,6 +564,8 @@ pub fn sig_structure(object: &str, payload: &[u8]) -> Vec<u8> {
     ]))
 }
 
+/// The longest payload of a signed object. [WIRE-1]
+pub const PAYLOAD_CAP: usize = 49_152;
 /// `{1: -7}`, the only protected header there is.
 pub const ES256: &[u8] = &[0xa1, 0x01, 0x26];
 
@@ -571,12 +619,7 @@ pub fn entry(e: &Entry) -> Hash {
 }
 
 /// The session `S` over entries in ascending order of custodian id.
-pub fn session(
-    manifest: &Hash,
-    device: &Hash,
-    incarnation: &Hash,
-    entries: &[(u8, Hash)],
-) -> Hash {
+pub fn session(manifest: &Hash, device: &Hash, incarnation: &Hash, entries: &[(u8, Hash)]) -> Hash {
     let count = (entries.len() as u32).to_be_bytes();
     let mut fields: Vec<&[u8]> = vec![manifest, device, incarnation, &count];
     for (custodian, e) in entries {
@@ -840,7 +883,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wire_2_rfc_8949_integers_have_their_shortest_form() {
+    fn rfc_8949_integers_have_their_shortest_form() {
         // RFC 8949, appendix A.
         for (number, hex) in [
             (0, "00"),
@@ -853,13 +896,16 @@ mod tests {
             (u64::MAX, "1bffffffffffffffff"),
         ] {
             let bytes = encode(&Value::Uint(number));
-            assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), hex);
+            assert_eq!(
+                bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(),
+                hex
+            );
             assert_eq!(decode(&bytes), Ok(Value::Uint(number)));
         }
     }
 
     #[test]
-    fn wire_2_what_decodes_encodes_to_the_same_bytes() {
+    fn what_decodes_encodes_to_the_same_bytes() {
         // Every input of up to three bytes: small enough to try all.
         for input in (0..1 << 24).map(|n: u32| n.to_be_bytes()) {
             for bytes in [&input[3..], &input[2..], &input[1..]] {
@@ -871,13 +917,13 @@ mod tests {
     }
 
     #[test]
-    fn wire_5_fields_are_framed_so_that_boundaries_count() {
+    fn fields_are_framed_so_that_boundaries_count() {
         assert_ne!(h("th1", &[b"ab", b"c"]), h("th1", &[b"a", b"bc"]));
         assert_ne!(h("th1", &[b"ab"]), h("th2", &[b"ab"]));
     }
 
     #[test]
-    fn seal_9_rfc_6962_roots_of_known_trees() {
+    fn rfc_6962_roots_of_known_trees() {
         // The empty tree and the tree of one empty leaf are printed in public log test suites.
         let hex = |hash: Hash| hash.iter().map(|b| format!("{b:02x}")).collect::<String>();
         assert_eq!(
@@ -896,14 +942,14 @@ mod tests {
     }
 
     #[test]
-    fn seal_6_sealed_length_at_chunk_boundaries() {
+    fn sealed_lengths_at_chunk_boundaries() {
         assert_eq!(sealed_length(0), 72);
         assert_eq!(sealed_length(16_383), 56 + 16_399);
         assert_eq!(sealed_length(16_384), 56 + 16_400 + 16);
     }
 
     #[test]
-    fn qrm_4_any_k_shares_combine_and_fewer_do_not() {
+    fn any_k_shares_combine_and_fewer_do_not() {
         // FIPS 197 works this product out.
         assert_eq!(gf_mul(0x57, 0x83), 0xc1);
         let secret = std::array::from_fn(|i| i as u8);
