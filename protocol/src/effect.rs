@@ -4,16 +4,19 @@
 //! comes back as `Done`. What must be durable before it is said is withheld until then: there is
 //! nothing to send before, so a driver cannot reorder. [REL-5] [REV-4] [AUD-1]
 
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+use crate::error::Misuse;
 use crate::ids::{
     Attempt, ChannelId, Counter, CustodianId, Epoch, Generation, LeaseId, LogIndex, ShareIndex,
     ShareSetId, Ticket,
 };
 use crate::suite::{
-    AgreementKey, DekHandle, Digest, DeviceId, DeviceSecret, Exporter, Incarnation, LeafKey, Nonce,
+    AgreementKey, DekHandle, DeviceId, DeviceSecret, Digest, Exporter, Incarnation, LeafKey, Nonce,
     SealedShare, ShareHandle, Signature, SuiteId,
 };
+use crate::time::{Instant, Rebase, Span};
 use crate::wire::audit::Leaf;
 use crate::wire::evidence::Evidence;
 use crate::wire::grant::Terms;
@@ -43,9 +46,16 @@ pub enum CustodianEffect {
     /// Write in one durable transaction, conditional on generation and epoch. [REL-3]
     Commit(Transaction),
     /// Read back whether the transaction of this ticket was written; never write. [AUD-2]
+    /// Answered by `Committed` or, where it was not written, `Fenced`.
     Reread { commit: Ticket },
     /// Unwrap the custodian's share, seal it to the device key under `context`. [REL-4]
-    Rewrap { set: ShareSetId, index: ShareIndex, suite: SuiteId, to: AgreementKey, context: Digest },
+    Rewrap {
+        set: ShareSetId,
+        index: ShareIndex,
+        suite: SuiteId,
+        to: AgreementKey,
+        context: Digest,
+    },
     /// Sign these bytes (a COSE `Sig_structure`) with the grant key.
     Sign { message: Vec<u8> },
     /// Move the anchor, outside the store's backup. [REV-4]
@@ -79,7 +89,11 @@ pub enum DeviceEffect {
     /// Export 32 bytes from the channel's TLS session under this context. [HS-2]
     Export { channel: ChannelId, context: Digest },
     /// Let measured code make Evidence over this session. [HS-11] [HS-12]
-    CollectEvidence { session: Digest, gpu: Digest, attempt: Attempt },
+    CollectEvidence {
+        session: Digest,
+        gpu: Digest,
+        attempt: Attempt,
+    },
     /// Open the weights under this DEK into device memory, whole or not at all.
     Load { dek: DekHandle },
     /// Erase these, and the plaintext opened under a DEK among them.
@@ -151,7 +165,11 @@ pub enum Change {
     /// A lease is renewed for this counter.
     Renew { lease: LeaseId, counter: Counter },
     /// An order joins the set and the epoch rises.
-    Order { approvals: Vec<u8>, digest: Digest, epoch: Epoch },
+    Order {
+        approvals: Vec<u8>,
+        digest: Digest,
+        epoch: Epoch,
+    },
     /// The share set becomes known.
     Provision { provision: Vec<u8> },
     /// The share set becomes active.
@@ -185,9 +203,16 @@ pub struct Anchor {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Report {
     /// A peer broke a rule and its exchange was closed; `correlation` went on the wire. [HS-21]
-    Refused { channel: ChannelId, violation: crate::Violation, correlation: Option<Nonce> },
+    Refused {
+        channel: ChannelId,
+        violation: crate::Violation,
+        correlation: Option<Nonce>,
+    },
     /// A custodian's exchange failed on the device; the others go on. [QRM-5]
-    ExchangeClosed { custodian: CustodianId, violation: Option<crate::Violation> },
+    ExchangeClosed {
+        custodian: CustodianId,
+        violation: Option<crate::Violation>,
+    },
     /// A grant left this custodian.
     Granted { lease: LeaseId, index: LogIndex },
     /// A lease was renewed here.
@@ -207,7 +232,11 @@ pub enum Report {
     /// A host read was refused by hardware and nothing else happened. [RST-8]
     ReadBlocked,
     /// A lease of this custodian counts until this long from now.
-    LeaseCounts { custodian: CustodianId, lease: LeaseId, counter: Counter },
+    LeaseCounts {
+        custodian: CustodianId,
+        lease: LeaseId,
+        counter: Counter,
+    },
 }
 
 /// Why a model left a device.
@@ -223,4 +252,103 @@ pub enum StopCause {
     LoadFailed,
     /// The owner of the device asked.
     Released,
+}
+
+/// Outputs waiting for the driver, and questions waiting for their answer.
+///
+/// A question stays open until its `Done`, also when what it was for is gone: the answer of a
+/// cancelled question is discarded, never taken for another's. [REV-5]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Outbox<E, W> {
+    queue: VecDeque<Output<E>>,
+    open: BTreeMap<Ticket, Option<W>>,
+    last: Ticket,
+}
+
+impl<E, W> Outbox<E, W> {
+    pub(crate) fn new() -> Self {
+        Self {
+            queue: VecDeque::new(),
+            open: BTreeMap::new(),
+            last: Ticket::new(0),
+        }
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Output<E>> {
+        self.queue.pop_front()
+    }
+
+    pub(crate) fn transmit(&mut self, channel: ChannelId, frame: Vec<u8>) {
+        self.queue.push_back(Output::Transmit { channel, frame });
+    }
+
+    pub(crate) fn close(&mut self, channel: ChannelId) {
+        self.queue.push_back(Output::Close { channel });
+    }
+
+    pub(crate) fn dial(&mut self, custodian: CustodianId) {
+        self.queue.push_back(Output::Dial { custodian });
+    }
+
+    pub(crate) fn report(&mut self, report: Report) {
+        self.queue.push_back(Output::Report(report));
+    }
+
+    /// Puts a question; `work` says what its answer is for.
+    pub(crate) fn ask(&mut self, effect: E, work: W) -> Ticket {
+        self.last = self.last.next();
+        self.open.insert(self.last, Some(work));
+        self.queue.push_back(Output::Effect {
+            ticket: self.last,
+            effect,
+        });
+        self.last
+    }
+
+    /// What an answer is for; `None` where its question was cancelled.
+    pub(crate) fn answered(&mut self, ticket: Ticket) -> Result<Option<W>, Misuse> {
+        self.open.remove(&ticket).ok_or(Misuse::UnknownTicket)
+    }
+
+    /// Cancels the questions whose work matches.
+    pub(crate) fn cancel(&mut self, mut matches: impl FnMut(&W) -> bool) {
+        for work in self.open.values_mut() {
+            if work.as_ref().is_some_and(&mut matches) {
+                *work = None;
+            }
+        }
+    }
+
+    /// The open questions and what they are for.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (Ticket, &W)> {
+        self.open
+            .iter()
+            .filter_map(|(ticket, work)| Some((*ticket, work.as_ref()?)))
+    }
+}
+
+impl<E, W> Rebase for Outbox<E, W> {
+    /// With no question open, numbering may start again: no answer can be mistaken.
+    fn rebase(&mut self, _: Span, _: Instant) {
+        if self.open.is_empty() {
+            self.last = Ticket::new(0);
+        }
+    }
+}
+
+/// What an exchange wants; its role adds the channel and the ticket.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Act<E> {
+    Send(Vec<u8>),
+    Ask(E),
+}
+
+impl<E, W: Rebase> Outbox<E, W> {
+    /// [`Rebase`] for questions whose work holds instants.
+    pub(crate) fn rebase_work(&mut self, by: Span, floor: Instant) {
+        for work in self.open.values_mut() {
+            work.rebase(by, floor);
+        }
+        self.rebase(by, floor);
+    }
 }

@@ -130,6 +130,7 @@ rules! {
     QRM_7 "QRM-7" ParametersInvalid: "n, k, f or the custodian list is not valid";
     LEA_2 "LEA-2" TooFewLeases: "fewer than k leases with budget count";
     LEA_3 "LEA-3" OutputAfterLease: "fewer than k leases count when output would leave";
+    LEA_5 "LEA-5" UseAfterLoss: "use went on after fewer than k leases counted";
     LEA_7 "LEA-7" RenewalUnanswered: "a renewal answer that no request awaits";
     LEA_8 "LEA-8" LeaseOfAnotherChannel: "the lease is bound to other leaf keys";
     LEA_9 "LEA-9" LeaseRevoked: "an order covers the lease";
@@ -141,9 +142,12 @@ rules! {
     REV_1 "REV-1" OrderOfAnotherDeployment: "the order names another deployment";
     REV_2 "REV-2" TooFewOperators: "too few operators signed";
     REV_3 "REV-3" SerialOutOfRule: "the order's serial breaks the serial rule";
+    REV_5 "REV-5" GrantNotCancelled: "a committed, unsent grant that an order covers was kept";
+    REV_6 "REV-6" AnswerNotDropped: "a stored renewal answer that an order covers was kept";
     REV_8 "REV-8" NotEffective: "too few custodians acknowledged";
     REV_9 "REV-9" AcknowledgementForged: "no custodian of the manifest signed this";
     RST_5 "RST-5" NoCleanIncarnation: "the device has no clean incarnation";
+    RST_6 "RST-6" OtherLivesNotEnded: "leases of another incarnation were left renewable";
     RST_7 "RST-7" IncarnationSuperseded: "the incarnation was superseded";
     AUD_4 "AUD-4" BehindAnchor: "the store is behind its anchor";
     AUD_5 "AUD-5" ActivationNotOurs: "the activation names another set, manifest or nonce";

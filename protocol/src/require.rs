@@ -33,6 +33,16 @@ macro_rules! require {
 }
 pub(crate) use require;
 
+/// Does what a rule demands; only a double leaves it out.
+macro_rules! perform {
+    ($rule:ident, $action:expr) => {
+        if $crate::require::enforce($crate::error::Rule::$rule).is_err() {
+            $action;
+        }
+    };
+}
+pub(crate) use perform;
+
 /// The violation of `rule`, or nothing where a double skips it.
 pub(crate) fn enforce(rule: Rule) -> Result<(), Violation> {
     #[cfg(doubles)]

@@ -1,0 +1,292 @@
+//! The custodian's side: what was leased, until when it may count, and whether it is renewed.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::effect::LeaseRecord;
+use crate::error::Violation;
+use crate::ids::{Counter, LeaseId};
+use crate::release::{Coverage, Life, Serving};
+use crate::require::{perform, require};
+use crate::suite::{DeviceId, Incarnation, LeafKey};
+use crate::time::{Instant, Rebase, Span};
+use crate::wire::lease::{Renew, Renewal, RenewalAnswer};
+use crate::wire::message::Message;
+
+/// All leases of one custodian.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Ledger {
+    leases: BTreeMap<LeaseId, Lease>,
+    /// Incarnations that a later one of the same device replaced. [RST-7]
+    superseded: BTreeSet<Incarnation>,
+}
+
+/// One lease.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Lease {
+    record: LeaseRecord,
+    /// `None` where the age is not known: read back by a later generation. Never renewed.
+    challenged: Option<Instant>,
+    /// Commit + term + m: no honest device counts it from here. [LEA-6]
+    lapse: Instant,
+    /// The last renewal that was committed.
+    counter: Counter,
+    /// Its answer, for retries. [LEA-7]
+    answer: Option<Vec<u8>>,
+    standing: LeaseStanding,
+}
+
+/// Whether a lease may be renewed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum LeaseStanding {
+    Live,
+    /// A newer lease of the same incarnation and manifest, or a later incarnation. [LEA-14]
+    Superseded,
+    Revoked,
+}
+
+/// What a renewal decision looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct RenewInput {
+    pub now: Instant,
+    /// The leaf keys of the channel that the request came on.
+    pub device_leaf: LeafKey,
+    pub custodian_leaf: LeafKey,
+    pub serving: Serving,
+    pub coverage: Coverage,
+}
+
+/// What a custodian does about a request.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum RenewDecision {
+    /// Commit, then answer with the frame.
+    Commit {
+        counter: Counter,
+        answer: Vec<u8>,
+        lapse: Instant,
+    },
+    /// The same request again: the stored answer. [LEA-7]
+    Repeat(Vec<u8>),
+    /// No more terms.
+    End(Vec<u8>),
+}
+
+impl Ledger {
+    /// A committed grant: counts from now, and ends what it replaces. [LEA-6] [RST-6]
+    pub fn insert(&mut self, now: Instant, record: LeaseRecord, challenged: Instant, margin: Span) {
+        for lease in self
+            .leases
+            .values_mut()
+            .filter(|l| l.record.device == record.device)
+        {
+            if lease.record.incarnation != record.incarnation {
+                perform!(RST_6, lease.end(LeaseStanding::Superseded));
+                self.superseded.insert(lease.record.incarnation);
+            } else if lease.record.manifest == record.manifest {
+                lease.end(LeaseStanding::Superseded);
+            }
+        }
+        let lapse = now.after(record.terms.first).after(margin);
+        self.leases.insert(
+            record.lease,
+            Lease {
+                record,
+                challenged: Some(challenged),
+                lapse,
+                counter: Counter::new(0),
+                answer: None,
+                standing: LeaseStanding::Live,
+            },
+        );
+    }
+
+    /// A lease read back at boot counts as committed at the start. [REV-10]
+    pub fn read_back(&mut self, now: Instant, record: LeaseRecord, ttl_max: Span, margin: Span) {
+        let others = self
+            .leases
+            .values()
+            .filter(|l| l.record.device == record.device);
+        let older: Vec<_> = others
+            .filter(|l| l.record.incarnation != record.incarnation)
+            .map(|l| l.record.incarnation)
+            .collect();
+        self.superseded.extend(older);
+        self.leases.insert(
+            record.lease,
+            Lease {
+                record,
+                challenged: None,
+                lapse: now.after(ttl_max).after(margin),
+                counter: Counter::new(0),
+                answer: None,
+                standing: LeaseStanding::Live,
+            },
+        );
+    }
+
+    /// Whether an incarnation is its device's latest here. [RST-7]
+    pub fn life(&self, incarnation: &Incarnation) -> Life {
+        if self.superseded.contains(incarnation) {
+            Life::Superseded
+        } else {
+            Life::Latest
+        }
+    }
+
+    pub fn get(&self, lease: &LeaseId) -> Option<&Lease> {
+        self.leases.get(lease)
+    }
+
+    /// Decides one renewal; an error is a peer's broken rule and is answered by `refused`.
+    pub fn decide(
+        &self,
+        request: &Renew,
+        input: &RenewInput,
+        ttl_max: Span,
+        margin: Span,
+    ) -> Result<RenewDecision, Violation> {
+        let lease = self
+            .leases
+            .get(&request.lease)
+            .ok_or(Violation::LeaseOfAnotherChannel)?;
+        require!(
+            LEA_8,
+            input.device_leaf == lease.record.device_leaf
+                && input.custodian_leaf == lease.record.custodian_leaf
+        );
+        if request.counter == lease.counter
+            && let Some(answer) = &lease.answer
+        {
+            return Ok(RenewDecision::Repeat(answer.clone())); // [LEA-7]
+        }
+        require!(LEA_15, request.counter == lease.counter.next());
+        match lease.may_renew(input) {
+            Ok(()) => Ok(lease.renew(request, input.now, ttl_max, margin)),
+            Err(_) => Ok(RenewDecision::End(
+                lease.answer_frame(request, RenewalAnswer::Ended),
+            )),
+        }
+    }
+
+    /// A renewal is durable: its answer is stored and the lease counts on. [LEA-6]
+    pub fn renewed(&mut self, id: &LeaseId, counter: Counter, answer: Vec<u8>, lapse: Instant) {
+        if let Some(lease) = self.leases.get_mut(id) {
+            lease.counter = counter;
+            lease.answer = Some(answer);
+            lease.lapse = lease.lapse.max(lapse);
+        }
+    }
+
+    /// Ends covered leases and drops their stored answers. [REV-6] [LEA-9]
+    pub fn revoke(&mut self, mut covered: impl FnMut(&LeaseRecord) -> bool) {
+        for lease in self
+            .leases
+            .values_mut()
+            .filter(|lease| covered(&lease.record))
+        {
+            lease.end(LeaseStanding::Revoked);
+        }
+    }
+
+    /// The instant from which no covered lease counts anywhere. [REV-10]
+    pub fn last_lapse(&self, mut covered: impl FnMut(&LeaseRecord) -> bool) -> Option<Instant> {
+        self.leases
+            .values()
+            .filter(|lease| covered(&lease.record))
+            .map(|lease| lease.lapse)
+            .max()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&LeaseId, &Lease)> {
+        self.leases.iter()
+    }
+}
+
+impl Lease {
+    pub const fn record(&self) -> &LeaseRecord {
+        &self.record
+    }
+
+    pub const fn standing(&self) -> LeaseStanding {
+        self.standing
+    }
+
+    pub const fn lapse(&self) -> Instant {
+        self.lapse
+    }
+
+    pub const fn counter(&self) -> Counter {
+        self.counter
+    }
+
+    /// Drops the stored answer: what was not yet sent must not be. [REV-6]
+    fn end(&mut self, standing: LeaseStanding) {
+        perform!(REV_6, self.answer = None);
+        if self.standing != LeaseStanding::Revoked {
+            self.standing = standing;
+        }
+    }
+
+    fn may_renew(&self, input: &RenewInput) -> Result<(), Violation> {
+        require!(REL_2, input.serving == Serving::Yes);
+        require!(
+            LEA_9,
+            input.coverage == Coverage::Clear && self.standing != LeaseStanding::Revoked
+        );
+        require!(LEA_14, self.standing != LeaseStanding::Superseded);
+        require!(LEA_11, input.now < self.lapse);
+        require!(
+            LEA_10,
+            self.challenged
+                .is_some_and(|at| input.now < at.after(self.record.terms.max_age))
+        );
+        Ok(())
+    }
+
+    fn renew(&self, request: &Renew, now: Instant, ttl_max: Span, margin: Span) -> RenewDecision {
+        let term = self.record.terms.term.min(ttl_max);
+        RenewDecision::Commit {
+            counter: request.counter,
+            answer: self.answer_frame(request, RenewalAnswer::Renewed),
+            lapse: now.after(term).after(margin),
+        }
+    }
+
+    fn answer_frame(&self, request: &Renew, answer: RenewalAnswer) -> Vec<u8> {
+        let terms = &self.record.terms;
+        Message::Renewal(Renewal {
+            lease: request.lease,
+            counter: request.counter,
+            answer,
+            term: terms.term,
+            budget: terms.budget,
+        })
+        .to_frame()
+    }
+
+    /// The state's name in the table of chapter 50.
+    pub fn state_name(&self, now: Instant) -> &'static str {
+        match self.standing {
+            _ if now >= self.lapse => "Dead",
+            LeaseStanding::Live => "Live",
+            LeaseStanding::Superseded | LeaseStanding::Revoked => "Ending",
+        }
+    }
+
+    pub const fn device(&self) -> &DeviceId {
+        &self.record.device
+    }
+}
+
+impl Rebase for Lease {
+    fn rebase(&mut self, by: Span, floor: Instant) {
+        self.challenged.rebase(by, floor);
+        self.lapse.rebase(by, floor);
+    }
+}
+
+impl Rebase for Ledger {
+    fn rebase(&mut self, by: Span, floor: Instant) {
+        self.leases.rebase(by, floor);
+    }
+}

@@ -1,0 +1,133 @@
+//! While the model is held: renewals, notices, and the passing of time.
+
+use super::{Device, Link, Misuse, Rejection};
+use crate::effect::{Report, StopCause};
+use crate::ids::CustodianId;
+use crate::lease::RenewalCheck;
+use crate::release::Coverage;
+use crate::revocation::{Novelty, verify_order};
+use crate::suite::{LeafKey, Suite};
+use crate::time::Instant;
+use crate::wire::lease::Renewal;
+use crate::wire::order::Notice;
+
+impl Device {
+    pub(super) fn on_timeout(
+        &mut self,
+        now: Instant,
+        suite: &mut impl Suite,
+    ) -> Result<(), Rejection> {
+        self.advance(now, suite)?;
+        self.stop_if_lost(now);
+        self.send_due(now);
+        Ok(())
+    }
+
+    /// Renewals that are due leave on an open channel, or make the device dial. [LEA-7]
+    pub(super) fn send_due(&mut self, now: Instant) {
+        let Some(model) = &mut self.model else { return };
+        if model.custody.dek().is_none() {
+            return;
+        }
+        let due = model.holder.due(now);
+        for (custodian, frame) in due {
+            match self.lease_channel(custodian) {
+                Some(channel) => self.out.transmit(channel, frame),
+                None => self.out.dial(custodian),
+            }
+        }
+    }
+
+    /// A channel between the two leaf keys that the session bound. [LEA-8]
+    fn lease_channel(&self, custodian: CustodianId) -> Option<crate::ids::ChannelId> {
+        let model = self.model.as_ref()?;
+        let (_, held) = model.holder.leases().find(|(id, _)| *id == custodian)?;
+        let leaves = (held.device_leaf, held.custodian_leaf);
+        let fits =
+            |link: &Link| link.custodian == custodian && (link.own_leaf, link.peer_leaf) == leaves;
+        model
+            .links
+            .iter()
+            .find(|(_, link)| fits(link))
+            .map(|(channel, _)| *channel)
+    }
+
+    pub(super) fn on_renewal(
+        &mut self,
+        now: Instant,
+        link: Link,
+        renewal: &Renewal,
+    ) -> Result<(), Rejection> {
+        let model = self.model.as_mut().ok_or(Misuse::WrongState)?;
+        let leaves = (link.own_leaf, link.peer_leaf);
+        let ttl_max = model.manifest.ttl_max;
+        let custodian = link.custodian;
+        let check = model
+            .holder
+            .on_renewal(now, custodian, renewal, leaves, ttl_max)?;
+        if let RenewalCheck::Renewed(counter) = check {
+            let lease = renewal.lease;
+            self.out.report(Report::LeaseCounts {
+                custodian,
+                lease,
+                counter,
+            });
+        }
+        Ok(())
+    }
+
+    /// An order that covers this device stops it, whoever carried it. [REV-12]
+    pub(super) fn on_notice(
+        &mut self,
+        notice: &Notice,
+        suite: &mut impl Suite,
+    ) -> Result<(), Rejection> {
+        let model = self.model.as_ref().ok_or(Misuse::WrongState)?;
+        let order = verify_order(&notice.approvals, &model.deployment, suite)?;
+        if self.orders.judge(&order)? == Novelty::New {
+            self.orders.insert(&order);
+            self.out.report(Report::Applied {
+                order: *order.digest(),
+                epoch: crate::ids::Epoch::new(0),
+            });
+        }
+        let leaves: alloc::vec::Vec<LeafKey> =
+            model.links.values().map(|link| link.own_leaf).collect();
+        let names = model.names.with(&self.config.device, &leaves);
+        if self.orders.coverage(&names) == Coverage::Revoked {
+            return self.stop_or_abandon();
+        }
+        Ok(())
+    }
+
+    fn stop_or_abandon(&mut self) -> Result<(), Rejection> {
+        let holds = self
+            .model
+            .as_ref()
+            .is_some_and(|model| model.custody.dek().is_some());
+        if holds {
+            return self.stop(StopCause::Revoked);
+        }
+        let erasing = self
+            .model
+            .as_ref()
+            .is_some_and(|model| model.custody.state_name() == "Erasing");
+        if erasing {
+            return Ok(());
+        }
+        self.abandon_revoked()
+    }
+
+    /// An attempt under way ends; the table of chapter 40 leaves through the same doors.
+    fn abandon_revoked(&mut self) -> Result<(), Rejection> {
+        let attesting = self
+            .model
+            .as_ref()
+            .is_some_and(|model| model.custody.state_name() == "Attesting");
+        self.abandon(if attesting {
+            crate::quorum::CustodyInput::EvidenceFailed
+        } else {
+            crate::quorum::CustodyInput::TooFew
+        })
+    }
+}
