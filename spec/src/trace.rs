@@ -1,6 +1,7 @@
 //! Asks of each requirement: where is it enforced, and what shows that it is?
 //!
-//! A place in code is a comment that cites the id (`[HS-10]` or `HS-10`) or a `require!(HS_10, …)`.
+//! A place in code is a comment that cites the id (`[HS-10]` or `HS-10`), a
+//! `require!(HS_10, …)` or a `perform!(HS_10, …)`.
 //! A test is a function, property or generated test whose name begins with the id, `hs_10_…`.
 //! It works on texts in memory, so that its own tests can show it failing; `tests/trace.rs` walks
 //! the files. It reads Rust as lines, not as syntax: a house that is formatted needs no more.
@@ -261,7 +262,7 @@ fn without_unit_tests(text: &str) -> &str {
     starts.next().map_or(text, |at| &text[..at])
 }
 
-/// Ids in comments and in `require!` lines.
+/// Ids in comments, and in `require!` and `perform!` lines.
 fn cited(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for line in text.lines() {
@@ -271,7 +272,10 @@ fn cited(text: &str) -> BTreeSet<String> {
             found.extend(ids_in(line, '-')); // inside a block comment of a kernel
         }
     }
-    for (at, call) in text.match_indices("require!(") {
+    let calls = text
+        .match_indices("require!(")
+        .chain(text.match_indices("perform!("));
+    for (at, call) in calls {
         let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         if !text[line..at].contains("//") {
             let rest = text[at + call.len()..].trim_start();
@@ -490,6 +494,12 @@ mod tests {
         }
         assert!(exceptions("id = \"HS-1\"").is_err());
         assert!(exceptions("[[exception]]\nmissing = [\"proof\"]").is_err());
+    }
+
+    #[test]
+    fn an_action_that_a_rule_demands_is_a_citation() {
+        let sources = [file("protocol/src/a.rs", "perform!(RST_6, lease.end());\n")];
+        assert_eq!(scan(&sources).code.keys().collect::<Vec<_>>(), ["RST-6"]);
     }
 
     #[test]
