@@ -55,36 +55,26 @@ pub fn requirements() -> Vec<Requirement> {
 
 /// The requirement with this id.
 pub fn find(id: &str) -> Option<Requirement> {
-    requirements()
-        .into_iter()
-        .find(|requirement| requirement.id == id)
+    requirements().into_iter().find(|requirement| requirement.id == id)
 }
 
 /// The requirements of one chapter. Refused: a foreign prefix, an id out of order or given twice,
 /// a bullet without MUST, and a MUST outside a bullet.
 pub fn parse(chapter: Chapter) -> Result<Vec<Requirement>, String> {
-    let prefix = PREFIXES
-        .iter()
-        .find(|(file, _)| *file == chapter.file)
-        .map(|(_, prefix)| *prefix);
+    let prefix = PREFIXES.iter().find(|(file, _)| *file == chapter.file).map(|(_, prefix)| *prefix);
     let mut found: Vec<Requirement> = Vec::new();
     let mut in_bullet = false;
     for (number, line) in chapter.text.lines().enumerate() {
         let at = |fault: &str| Err(format!("line {}: {fault}", number + 1));
-        if let Some((id, text)) = line
-            .strip_prefix("- **[")
-            .and_then(|rest| rest.split_once("]** "))
+        if let Some((id, text)) =
+            line.strip_prefix("- **[").and_then(|rest| rest.split_once("]** "))
         {
             let expected = prefix.map(|prefix| format!("{prefix}-{}", found.len() + 1));
             if expected.as_deref() != Some(id) {
                 return at(&format!("`{id}` is not the next id of this chapter"));
             }
             let text = text.to_owned();
-            found.push(Requirement {
-                id: id.into(),
-                chapter: chapter.file,
-                text,
-            });
+            found.push(Requirement { id: id.into(), chapter: chapter.file, text });
             in_bullet = true;
         } else if let (true, Some(more)) = (in_bullet, line.strip_prefix("  ")) {
             let requirement = found.last_mut().expect("a bullet was opened");
@@ -97,10 +87,7 @@ pub fn parse(chapter: Chapter) -> Result<Vec<Requirement>, String> {
             }
         }
     }
-    match found
-        .iter()
-        .find(|requirement| !requirement.text.contains("MUST"))
-    {
+    match found.iter().find(|requirement| !requirement.text.contains("MUST")) {
         Some(weak) => Err(format!("`{}` does not say MUST", weak.id)),
         None => Ok(found),
     }
@@ -111,10 +98,7 @@ mod tests {
     use super::*;
 
     fn reset(text: &'static str) -> Result<Vec<Requirement>, String> {
-        parse(Chapter {
-            file: "70-reset.md",
-            text,
-        })
+        parse(Chapter { file: "70-reset.md", text })
     }
 
     #[test]
@@ -137,10 +121,7 @@ mod tests {
     fn the_chapters_have_the_ids_that_were_given_out() {
         let requirements = requirements();
         let counts = PREFIXES.map(|(file, prefix)| {
-            (
-                prefix,
-                requirements.iter().filter(|r| r.chapter == file).count(),
-            )
+            (prefix, requirements.iter().filter(|r| r.chapter == file).count())
         });
         // Ids are never taken back: a number here only grows.
         assert_eq!(

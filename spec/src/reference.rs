@@ -168,9 +168,7 @@ fn take_head(rest: &mut &[u8]) -> Result<(u8, u64), Refused> {
 }
 
 fn take_number(rest: &mut &[u8], size: u64) -> Result<u64, Refused> {
-    Ok(take(rest, size)?
-        .iter()
-        .fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    Ok(take(rest, size)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
 
 fn take<'a>(rest: &mut &'a [u8], size: u64) -> Result<&'a [u8], Refused> {
@@ -229,11 +227,8 @@ const CHALLENGE: Shape = Map(&[
     ("suite", U16),
 ]);
 const ENTRY: Shape = Map(&[("custodian", ID), ("digest", B32)]);
-const EVIDENCE: Shape = Map(&[
-    ("kind", U16),
-    ("gpu", Bytes(1, 524_288)),
-    ("cpu", Bytes(1, 262_144)),
-]);
+const EVIDENCE: Shape =
+    Map(&[("kind", U16), ("gpu", Bytes(1, 524_288)), ("cpu", Bytes(1, 262_144))]);
 const REQUEST: Shape = Map(&[
     ("manifest", B32),
     ("device", B32),
@@ -242,12 +237,7 @@ const REQUEST: Shape = Map(&[
     ("device-key", Bytes(1, 133)),
     ("evidence", EVIDENCE),
 ]);
-const TERMS: Shape = Map(&[
-    ("first", U64),
-    ("term", U64),
-    ("budget", U64),
-    ("max-age", U64),
-]);
+const TERMS: Shape = Map(&[("first", U64), ("term", U64), ("budget", U64), ("max-age", U64)]);
 const GRANT_STATEMENT: Shape = Map(&[
     ("session", B32),
     ("th2", B32),
@@ -266,10 +256,8 @@ const GRANT_STATEMENT: Shape = Map(&[
     ("log-index", U64),
     ("sealed", B32),
 ]);
-const GRANT: Shape = Map(&[
-    ("statement", Signed("grant", &GRANT_STATEMENT)),
-    ("sealed", Bytes(1, 512)),
-]);
+const GRANT: Shape =
+    Map(&[("statement", Signed("grant", &GRANT_STATEMENT)), ("sealed", Bytes(1, 512))]);
 const REFUSED: Shape = Map(&[("correlation", B16)]);
 const RENEW: Shape = Map(&[("lease", B16), ("counter", U64), ("used", U64)]);
 const RENEWAL: Shape = Map(&[
@@ -355,13 +343,7 @@ const POLICY: Shape = Map(&[
     ("margin", U64),
     ("challenge-max", U64),
 ]);
-const EARLIER_SET: Shape = Map(&[
-    ("set", B16),
-    ("n", U8),
-    ("k", U8),
-    ("f", U8),
-    ("manifest", B32),
-]);
+const EARLIER_SET: Shape = Map(&[("set", B16), ("n", U8), ("k", U8), ("f", U8), ("manifest", B32)]);
 /// The payload of the owner's manifest.
 pub const MANIFEST: Shape = Map(&[
     ("deployment", B16),
@@ -398,18 +380,11 @@ const TENSOR: Shape = Map(&[
     ("commitment", B32),
 ]);
 /// The tensor table, an object of the side file.
-pub const TABLE: Shape = Map(&[
-    ("container", B16),
-    ("data-offset", U64),
-    ("tensors", List(1, 1_048_576, &TENSOR)),
-]);
+pub const TABLE: Shape =
+    Map(&[("container", B16), ("data-offset", U64), ("tensors", List(1, 1_048_576, &TENSOR))]);
 /// The event that an audit leaf hashes.
-pub const LEAF: Shape = Map(&[
-    ("kind", Uint(1, 7)),
-    ("generation", U64),
-    ("epoch", U64),
-    ("subject", B32),
-]);
+pub const LEAF: Shape =
+    Map(&[("kind", Uint(1, 7)), ("generation", U64), ("epoch", U64), ("subject", B32)]);
 
 /// Every message by type number, from 1. Type 20 (`rejoin`) is reserved and refused.
 pub const MESSAGES: [(&str, Shape); 19] = [
@@ -436,11 +411,7 @@ pub const MESSAGES: [(&str, Shape); 19] = [
 
 /// The frame of a message: `[1, type, body]`.
 pub fn frame(type_number: u64, body: Value) -> Vec<u8> {
-    encode(&Value::Array(vec![
-        Value::Uint(1),
-        Value::Uint(type_number),
-        body,
-    ]))
+    encode(&Value::Array(vec![Value::Uint(1), Value::Uint(type_number), body]))
 }
 
 /// A frame as it crosses a TLS stream: its length, then itself.
@@ -485,14 +456,12 @@ pub fn open_frame(input: &[u8]) -> Result<(u64, Value), Refused> {
 /// Whether a value has a shape, payloads of signed objects included.
 pub fn fits(value: &Value, shape: &Shape) -> Result<(), Refused> {
     match (shape, value) {
-        (Uint(least, most), Value::Uint(number)) => (least..=most)
-            .contains(&number)
-            .then_some(())
-            .ok_or(Refused::OutOfRange),
-        (Bytes(least, most), Value::Bytes(bytes)) => (least..=most)
-            .contains(&&bytes.len())
-            .then_some(())
-            .ok_or(Refused::WrongLength),
+        (Uint(least, most), Value::Uint(number)) => {
+            (least..=most).contains(&number).then_some(()).ok_or(Refused::OutOfRange)
+        }
+        (Bytes(least, most), Value::Bytes(bytes)) => {
+            (least..=most).contains(&&bytes.len()).then_some(()).ok_or(Refused::WrongLength)
+        }
         (List(least, most, item), Value::Array(items)) => {
             if !(least..=most).contains(&&items.len()) {
                 return Err(Refused::WrongLength);
@@ -508,10 +477,7 @@ pub fn fits(value: &Value, shape: &Shape) -> Result<(), Refused> {
             if pairs.len() > fields.len() {
                 return Err(Refused::UnknownKey);
             }
-            pairs
-                .iter()
-                .zip(*fields)
-                .try_for_each(|((_, value), (_, shape))| fits(value, shape))
+            pairs.iter().zip(*fields).try_for_each(|((_, value), (_, shape))| fits(value, shape))
         }
         (Signed(_, payload), value) => fits(&decode(&payload_of(value)?)?, payload),
         _ => Err(Refused::WrongType),
@@ -896,10 +862,7 @@ mod tests {
             (u64::MAX, "1bffffffffffffffff"),
         ] {
             let bytes = encode(&Value::Uint(number));
-            assert_eq!(
-                bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(),
-                hex
-            );
+            assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), hex);
             assert_eq!(decode(&bytes), Ok(Value::Uint(number)));
         }
     }
@@ -914,6 +877,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_frame_above_the_cap_of_its_type_is_refused() {
+        let one = sign1(&[0; 49_000], [0; 64]);
+        let submit = |count| {
+            let approvals = Value::Array(vec![one.clone(); count]);
+            frame(8, Value::Map(vec![(1, approvals)]))
+        };
+        // The cap comes before the shape: neither of these is an order.
+        assert_eq!(open_frame(&submit(2)), Err(Refused::FrameAboveCap));
+        assert_ne!(open_frame(&submit(1)), Err(Refused::FrameAboveCap));
+        assert_eq!(open_frame(&vec![0; frame_cap(3) + 1]), Err(Refused::FrameAboveCap));
     }
 
     #[test]

@@ -26,9 +26,7 @@ pub struct Row<'a> {
 impl<'a> Table<'a> {
     /// The row for a pair, if the pair is legal.
     pub fn row(&self, state: &str, input: &str) -> Option<&Row<'a>> {
-        self.rows
-            .iter()
-            .find(|row| row.state == state && row.input == input)
+        self.rows.iter().find(|row| row.state == state && row.input == input)
     }
 
     /// Every state, sources and targets, each once, in the order of appearance.
@@ -96,19 +94,11 @@ pub fn parse(text: &str) -> Result<Vec<Table<'_>>, String> {
     let mut lines = text.lines().enumerate();
     while let Some((_, line)) = lines.next() {
         let marker = line.trim().strip_prefix("<!-- table:");
-        let Some(name) = marker
-            .and_then(|rest| rest.strip_suffix("-->"))
-            .map(str::trim)
-        else {
+        let Some(name) = marker.and_then(|rest| rest.strip_suffix("-->")).map(str::trim) else {
             continue;
         };
-        let mut table = Table {
-            name,
-            rows: Vec::new(),
-        };
-        let body = lines
-            .by_ref()
-            .skip_while(|(_, line)| line.trim().is_empty());
+        let mut table = Table { name, rows: Vec::new() };
+        let body = lines.by_ref().skip_while(|(_, line)| line.trim().is_empty());
         for (place, (number, line)) in body.enumerate() {
             let line = line.trim();
             if !line.starts_with('|') {
@@ -125,12 +115,7 @@ pub fn parse(text: &str) -> Result<Vec<Table<'_>>, String> {
                     if table.row(state, input).is_some() {
                         return Err(at("a second row for the same state and input"));
                     }
-                    table.rows.push(Row {
-                        state,
-                        input,
-                        next,
-                        outputs: outputs(output),
-                    });
+                    table.rows.push(Row { state, input, next, outputs: outputs(output) });
                 }
                 _ => return Err(at("not four cells")),
             }
@@ -144,17 +129,11 @@ pub fn parse(text: &str) -> Result<Vec<Table<'_>>, String> {
 }
 
 fn cells(line: &str) -> Vec<&str> {
-    line.trim_matches('|')
-        .split('|')
-        .map(|cell| cell.trim().trim_matches('`'))
-        .collect()
+    line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect()
 }
 
 fn outputs(cell: &str) -> Vec<&str> {
-    cell.split(',')
-        .map(str::trim)
-        .filter(|output| !output.is_empty() && *output != "-")
-        .collect()
+    cell.split(',').map(str::trim).filter(|output| !output.is_empty() && *output != "-").collect()
 }
 
 #[cfg(test)]
@@ -208,11 +187,7 @@ mod tests {
                 place += 1;
             }
             for state in table.states() {
-                assert!(
-                    reached.contains(&state),
-                    "`{}`: `{state}` is unreachable",
-                    table.name
-                );
+                assert!(reached.contains(&state), "`{}`: `{state}` is unreachable", table.name);
             }
         }
     }

@@ -59,11 +59,7 @@ pub fn scan(sources: &[Source]) -> Findings {
     for source in sources {
         if is_code(&source.path) {
             for id in cited(without_unit_tests(&source.text)) {
-                findings
-                    .code
-                    .entry(id)
-                    .or_default()
-                    .insert(source.path.clone());
+                findings.code.entry(id).or_default().insert(source.path.clone());
             }
         }
         if is_tested(&source.path) {
@@ -93,15 +89,11 @@ pub fn faults(
             (Half::Test, findings.tests.contains_key(id)),
         ] {
             let name = half.name();
-            let excepted = exceptions
-                .iter()
-                .any(|e| e.id == *id && e.missing.contains(&half));
+            let excepted = exceptions.iter().any(|e| e.id == *id && e.missing.contains(&half));
             match (present, excepted) {
                 (false, false) => faults.push(format!("`{id}` has no {name} and no exception")),
                 (true, true) => {
-                    faults.push(format!(
-                        "`{id}` has {name}: its exception is no longer needed"
-                    ));
+                    faults.push(format!("`{id}` has {name}: its exception is no longer needed"));
                 }
                 _ => {}
             }
@@ -109,37 +101,25 @@ pub fn faults(
     }
     for (id, paths) in &findings.code {
         if !known.contains(id.as_str()) {
-            faults.push(format!(
-                "`{id}` is cited in {} but no chapter defines it",
-                list(paths)
-            ));
+            faults.push(format!("`{id}` is cited in {} but no chapter defines it", list(paths)));
         }
     }
     for (id, tests) in &findings.tests {
         if !known.contains(id.as_str()) {
             let names: BTreeSet<_> = tests.iter().map(|(_, name)| name.clone()).collect();
-            faults.push(format!(
-                "{} name `{id}`, which no chapter defines",
-                list(&names)
-            ));
+            faults.push(format!("{} name `{id}`, which no chapter defines", list(&names)));
         }
     }
     let mut seen = BTreeSet::new();
     for exception in exceptions {
         if !known.contains(exception.id.as_str()) {
-            faults.push(format!(
-                "exception for `{}`, which no chapter defines",
-                exception.id
-            ));
+            faults.push(format!("exception for `{}`, which no chapter defines", exception.id));
         }
         if !seen.insert(&exception.id) {
             faults.push(format!("two exceptions for `{}`", exception.id));
         }
         if exception.missing.is_empty() || exception.reason.len() < 20 {
-            faults.push(format!(
-                "the exception for `{}` says too little",
-                exception.id
-            ));
+            faults.push(format!("the exception for `{}` says too little", exception.id));
         }
     }
     faults
@@ -156,31 +136,18 @@ pub fn exceptions(text: &str) -> Result<Vec<Exception>, String> {
         }
         if line == "[[exception]]" {
             let (id, reason) = (String::new(), String::new());
-            found.push(Exception {
-                id,
-                missing: BTreeSet::new(),
-                reason,
-            });
+            found.push(Exception { id, missing: BTreeSet::new(), reason });
             continue;
         }
-        let (key, value) = line
-            .split_once('=')
-            .ok_or_else(|| at("neither key nor block"))?;
+        let (key, value) = line.split_once('=').ok_or_else(|| at("neither key nor block"))?;
         let value = value.trim();
-        let last = found
-            .last_mut()
-            .ok_or_else(|| at("a key before the first block"))?;
+        let last = found.last_mut().ok_or_else(|| at("a key before the first block"))?;
         match key.trim() {
             "id" => last.id = quoted(value).ok_or_else(|| at("not a string"))?.into(),
             "reason" => last.reason = quoted(value).ok_or_else(|| at("not a string"))?.into(),
             "missing" => {
-                let items = value
-                    .strip_prefix('[')
-                    .and_then(|rest| rest.strip_suffix(']'));
-                for item in items
-                    .ok_or_else(|| at("not a list on one line"))?
-                    .split(',')
-                {
+                let items = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+                for item in items.ok_or_else(|| at("not a list on one line"))?.split(',') {
                     last.missing.insert(match quoted(item.trim()) {
                         Some("code") => Half::Code,
                         Some("test") => Half::Test,
@@ -212,10 +179,7 @@ pub fn page(requirements: &[Requirement], exceptions: &[Exception], findings: &F
                 Some(e) if e.missing.contains(&half) => format!("*{}*", e.reason),
                 _ => "**missing**".to_owned(),
             };
-            let code = findings
-                .code
-                .get(&requirement.id)
-                .map_or_else(|| absent(Half::Code), list);
+            let code = findings.code.get(&requirement.id).map_or_else(|| absent(Half::Code), list);
             let tests = findings.tests.get(&requirement.id).map_or_else(
                 || absent(Half::Test),
                 |tests| list(&tests.iter().map(|(_, name)| name.clone()).collect()),
@@ -224,10 +188,7 @@ pub fn page(requirements: &[Requirement], exceptions: &[Exception], findings: &F
             if let Some(partly) = exception.filter(|e| e.missing.contains(&Half::Part)) {
                 text.push_str(&format!(" *Partly done: {}*", partly.reason));
             }
-            page.push_str(&format!(
-                "| {} | {text} | {code} | {tests} |\n",
-                requirement.id
-            ));
+            page.push_str(&format!("| {} | {text} | {code} | {tests} |\n", requirement.id));
         }
     }
     page
@@ -236,20 +197,16 @@ pub fn page(requirements: &[Requirement], exceptions: &[Exception], findings: &F
 /// Whether a file can enforce a requirement. `error.rs` lists all rules and enforces none.
 fn is_code(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    let inside = matches!(
-        parts.as_slice(),
-        ["protocol" | "kernels", "src", ..] | ["impl", _, "src", ..]
-    );
+    let inside =
+        matches!(parts.as_slice(), ["protocol" | "kernels", "src", ..] | ["impl", _, "src", ..]);
     inside && path != "protocol/src/error.rs"
 }
 
 /// Whether a file can show a requirement. This file's tests hold samples.
 fn is_tested(path: &str) -> bool {
     let root = path.split('/').next().unwrap_or_default();
-    matches!(
-        root,
-        "protocol" | "impl" | "kernels" | "model-check" | "fuzz" | "spec"
-    ) && path != "spec/src/trace.rs"
+    matches!(root, "protocol" | "impl" | "kernels" | "model-check" | "fuzz" | "spec")
+        && path != "spec/src/trace.rs"
 }
 
 /// The text up to a module of unit tests, which by the house's rule comes last.
@@ -272,9 +229,7 @@ fn cited(text: &str) -> BTreeSet<String> {
             found.extend(ids_in(line, '-')); // inside a block comment of a kernel
         }
     }
-    let calls = text
-        .match_indices("require!(")
-        .chain(text.match_indices("perform!("));
+    let calls = text.match_indices("require!(").chain(text.match_indices("perform!("));
     for (at, call) in calls {
         let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
         if !text[line..at].contains("//") {
@@ -291,9 +246,7 @@ fn ids_in(text: &str, between: char) -> BTreeSet<String> {
     for (_, prefix) in PREFIXES {
         for (at, _) in text.match_indices(prefix) {
             let before = text[..at].chars().next_back();
-            let after = text[at + prefix.len()..]
-                .strip_prefix(between)
-                .unwrap_or_default();
+            let after = text[at + prefix.len()..].strip_prefix(between).unwrap_or_default();
             let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
             let whole = before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '-');
             if whole && !digits.is_empty() {
@@ -324,20 +277,18 @@ fn test_names(source: &Source) -> BTreeSet<String> {
             if is_test || holds_only_tests || holds_properties {
                 names.insert(name);
             }
-        } else if holds_only_tests || holds_properties || line.contains("_tests!") {
-            // A property's name is a string; a test that a macro makes is a bare name.
-            let literals = line
-                .split('"')
-                .skip(1)
-                .step_by(2)
-                .filter(|_| holds_properties);
-            names.extend(
-                literals
-                    .map(identifier)
-                    .filter(|name| id_of(name).is_some()),
-            );
+        } else if holds_properties {
+            let around = [place.checked_sub(1).map_or("", |above| lines[above]), line];
+            let property = source.path.contains("/property")
+                || around.iter().any(|l| l.contains("always(") || l.contains("sometimes("));
+            let literals = line.split('"').skip(1).step_by(2).filter(|_| property);
+            names.extend(literals.map(identifier).filter(|name| id_of(name).is_some()));
+        } else if holds_only_tests {
+            // A test that a macro makes: a bare name in its list.
             let bare = identifier(line);
-            if holds_only_tests && id_of(&bare).is_some() {
+            let rest = line[bare.len()..].trim_start();
+            let listed = rest.is_empty() || rest.starts_with([',', ':']) || rest.starts_with("=>");
+            if listed && id_of(&bare).is_some() {
                 names.insert(bare);
             }
         }
@@ -347,9 +298,7 @@ fn test_names(source: &Source) -> BTreeSet<String> {
 
 /// The leading identifier of a text.
 fn identifier(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-        .collect()
+    text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
 }
 
 /// `HS-10` of `hs_10_own_entry_differs`; a name that is only an id says nothing.
@@ -366,11 +315,7 @@ fn quoted(text: &str) -> Option<&str> {
 }
 
 fn list(items: &BTreeSet<String>) -> String {
-    items
-        .iter()
-        .map(|item| format!("`{item}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    items.iter().map(|item| format!("`{item}`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -387,10 +332,7 @@ mod tests {
     }
 
     fn file(path: &str, text: &str) -> Source {
-        Source {
-            path: path.into(),
-            text: text.into(),
-        }
+        Source { path: path.into(), text: text.into() }
     }
 
     const ENFORCES: &str =
@@ -399,18 +341,12 @@ mod tests {
         "#[test]\nfn hs_1_a_b() {}\n\n/// Doc.\n#[test]\n#[ignore]\nfn hs_2_c() {}\n";
 
     fn whole() -> Vec<Source> {
-        vec![
-            file("protocol/src/handshake/a.rs", ENFORCES),
-            file("protocol/tests/a.rs", SHOWS),
-        ]
+        vec![file("protocol/src/handshake/a.rs", ENFORCES), file("protocol/tests/a.rs", SHOWS)]
     }
 
     #[test]
     fn a_whole_trace_has_no_fault() {
-        assert_eq!(
-            faults(&rules(&["HS-1", "HS-2"]), &[], &scan(&whole())),
-            [""; 0]
-        );
+        assert_eq!(faults(&rules(&["HS-1", "HS-2"]), &[], &scan(&whole())), [""; 0]);
     }
 
     #[test]
@@ -419,10 +355,7 @@ mod tests {
         let faults = faults(&rules(&["HS-1", "HS-2"]), &[], &scan(&sources));
         assert_eq!(
             faults,
-            [
-                "`HS-1` has no code and no exception",
-                "`HS-2` has no code and no exception"
-            ]
+            ["`HS-1` has no code and no exception", "`HS-2` has no code and no exception"]
         );
     }
 
@@ -430,10 +363,7 @@ mod tests {
     fn a_rule_without_test_is_a_fault() {
         let sources = [file("impl/gpu/src/a.rs", ENFORCES)];
         let faults = faults(&rules(&["HS-1"]), &[], &scan(&sources));
-        assert!(
-            faults.contains(&"`HS-1` has no test and no exception".to_owned()),
-            "{faults:?}"
-        );
+        assert!(faults.contains(&"`HS-1` has no test and no exception".to_owned()), "{faults:?}");
     }
 
     #[test]
@@ -441,23 +371,14 @@ mod tests {
         let sources = [file("protocol/tests/a.rs", "#[test]\nfn hs_10_x() {}\n")];
         let found = scan(&sources).tests;
         assert_eq!(found.keys().collect::<Vec<_>>(), ["HS-10"]);
-        assert_eq!(
-            ids_in("[HS-10]", '-').into_iter().collect::<Vec<_>>(),
-            ["HS-10"]
-        );
+        assert_eq!(ids_in("[HS-10]", '-').into_iter().collect::<Vec<_>>(), ["HS-10"]);
     }
 
     #[test]
     fn an_unknown_id_is_a_fault_in_code_and_in_tests() {
         let faults = faults(&rules(&["HS-1"]), &[], &scan(&whole()));
-        assert!(
-            faults.iter().any(|f| f.starts_with("`HS-2` is cited")),
-            "{faults:?}"
-        );
-        assert!(
-            faults.iter().any(|f| f.contains("name `HS-2`")),
-            "{faults:?}"
-        );
+        assert!(faults.iter().any(|f| f.starts_with("`HS-2` is cited")), "{faults:?}");
+        assert!(faults.iter().any(|f| f.contains("name `HS-2`")), "{faults:?}");
     }
 
     #[test]
@@ -468,10 +389,7 @@ mod tests {
         let rules = rules(&["HS-1", "HS-2", "HS-3"]);
         assert_eq!(faults(&rules, &excepted, &scan(&whole())), [""; 0]);
         let half = exceptions(&text.replace("\"code\", ", "")).expect("well formed");
-        assert_eq!(
-            faults(&rules, &half, &scan(&whole())),
-            ["`HS-3` has no code and no exception"]
-        );
+        assert_eq!(faults(&rules, &half, &scan(&whole())), ["`HS-3` has no code and no exception"]);
     }
 
     #[test]
@@ -481,16 +399,8 @@ mod tests {
                     [[exception]]\nid = \"HS-9\"\nmissing = [\"test\"]\nreason = \"this is long enough\"\n";
         let excepted = exceptions(text).expect("well formed");
         let faults = faults(&rules(&["HS-1", "HS-2"]), &excepted, &scan(&whole()));
-        for part in [
-            "no longer needed",
-            "which no chapter",
-            "two exceptions",
-            "too little",
-        ] {
-            assert!(
-                faults.iter().any(|fault| fault.contains(part)),
-                "{part}: {faults:?}"
-            );
+        for part in ["no longer needed", "which no chapter", "two exceptions", "too little"] {
+            assert!(faults.iter().any(|fault| fault.contains(part)), "{part}: {faults:?}");
         }
         assert!(exceptions("id = \"HS-1\"").is_err());
         assert!(exceptions("[[exception]]\nmissing = [\"proof\"]").is_err());
@@ -507,34 +417,30 @@ mod tests {
         // Unit tests, strings, the list of all rules, and a commented-out check enforce nothing.
         let text = "let s = \"HS-1\";\n// require!(HS_2, x)\n#[cfg(test)]\nmod tests {\n    // [HS-3]\n}\n";
         assert!(scan(&[file("protocol/src/a.rs", text)]).code.is_empty());
-        assert!(
-            scan(&[file("protocol/src/error.rs", "/// [HS-1]\n")])
-                .code
-                .is_empty()
-        );
+        assert!(scan(&[file("protocol/src/error.rs", "/// [HS-1]\n")]).code.is_empty());
         assert!(scan(&[file("docs/a.rs", "// [HS-1]\n")]).code.is_empty());
     }
 
     #[test]
     fn what_only_looks_like_a_test_is_none() {
-        let helper = file(
-            "protocol/src/a.rs",
-            "fn hs_1_helper() {}\n// fn hs_2_x() {}\n",
-        );
+        let helper = file("protocol/src/a.rs", "fn hs_1_helper() {}\n// fn hs_2_x() {}\n");
         assert!(scan(&[helper]).tests.is_empty());
         let bare = file("protocol/tests/a.rs", "#[test]\nfn hs_1() {}\n");
         assert!(scan(&[bare]).tests.is_empty());
         let text = file("impl/cli/src/a.rs", "print(\"hs_1_story\");\n");
         assert!(scan(&[text]).tests.is_empty());
+        let mention = file("model-check/src/doubles.rs", "killed_by(\"hs_1_own\")\n");
+        assert!(scan(&[mention]).tests.is_empty());
+        let call = file("protocol/tests/a.rs", "    hs_1_given_a_pair();\n");
+        assert!(scan(&[call]).tests.is_empty());
     }
 
     #[test]
     fn properties_and_generated_tests_count() {
-        let property = file(
-            "model-check/src/property/h.rs",
-            "always(\"hs_1_own\", |w| w.ok())\n",
-        );
+        let property = file("model-check/src/property/h.rs", "always(\"hs_1_own\", |w| w.ok())\n");
         assert_eq!(scan(&[property]).tests.keys().collect::<Vec<_>>(), ["HS-1"]);
+        let wrapped = file("model-check/src/world.rs", "sometimes(\n    \"hs_1_w\",\n    f)\n");
+        assert_eq!(scan(&[wrapped]).tests.keys().collect::<Vec<_>>(), ["HS-1"]);
         let made = file("impl/keys/tests/twin.rs", "twin! {\n    hs_2_made,\n}\n");
         assert_eq!(scan(&[made]).tests.keys().collect::<Vec<_>>(), ["HS-2"]);
     }
@@ -542,13 +448,7 @@ mod tests {
     #[test]
     fn the_page_names_code_tests_and_gaps() {
         let page = page(&rules(&["HS-1", "HS-3"]), &[], &scan(&whole()));
-        assert!(
-            page.contains("| `protocol/src/handshake/a.rs` | `hs_1_a_b` |"),
-            "{page}"
-        );
-        assert!(
-            page.contains("| HS-3 | It MUST. | **missing** | **missing** |"),
-            "{page}"
-        );
+        assert!(page.contains("| `protocol/src/handshake/a.rs` | `hs_1_a_b` |"), "{page}");
+        assert!(page.contains("| HS-3 | It MUST. | **missing** | **missing** |"), "{page}");
     }
 }

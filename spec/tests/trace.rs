@@ -13,12 +13,7 @@ use split_custody_spec::{EXCEPTIONS, ids};
 fn every_requirement_is_enforced_and_shown() {
     let exceptions = trace::exceptions(EXCEPTIONS).expect("exceptions.toml is well formed");
     let faults = trace::faults(&ids::requirements(), &exceptions, &trace::scan(&sources()));
-    assert!(
-        faults.is_empty(),
-        "{} faults:\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
 #[test]
@@ -29,10 +24,7 @@ fn the_page_is_current() {
     if std::env::var_os("TRACE_BLESS").is_some() {
         fs::write(&path, page).expect("docs can be written");
     } else if let Ok(committed) = fs::read_to_string(&path) {
-        assert!(
-            committed == page,
-            "docs/traceability.md is old: run with TRACE_BLESS=1"
-        );
+        assert!(committed == page, "docs/traceability.md is old: run with TRACE_BLESS=1");
     }
 }
 
@@ -48,10 +40,7 @@ fn sources() -> Vec<Source> {
         walk(&root, Path::new(folder), &mut sources);
     }
     sources.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(
-        sources.len() > 3,
-        "found no sources beside the specification"
-    );
+    assert!(sources.len() > 3, "found no sources beside the specification");
     sources
 }
 
@@ -64,10 +53,7 @@ fn walk(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
         let kind = entry.file_type().expect("a file type");
         if kind.is_dir() && !matches!(entry.file_name().to_str(), Some("target" | "corpus")) {
             walk(root, &path, sources);
-        } else if matches!(
-            path.extension().and_then(|e| e.to_str()),
-            Some("rs" | "cu" | "cuh")
-        ) {
+        } else if matches!(path.extension().and_then(|e| e.to_str()), Some("rs" | "cu" | "cuh")) {
             let text = fs::read_to_string(root.join(&path)).expect("a readable source");
             let path = path.to_str().expect("paths are UTF-8").replace('\\', "/");
             sources.push(Source { path, text });

@@ -34,10 +34,7 @@ fn quorum_vectors_are_current() {
 
 #[test]
 fn every_message_of_the_registry_has_a_vector() {
-    let names: Vec<String> = messages()
-        .into_iter()
-        .map(|(name, ..)| name.to_owned())
-        .collect();
+    let names: Vec<String> = messages().into_iter().map(|(name, ..)| name.to_owned()).collect();
     for (name, _) in &MESSAGES {
         assert!(names.iter().any(|n| n == name), "no vector for `{name}`");
     }
@@ -71,18 +68,9 @@ fn the_schema_accepts_every_object_and_context() {
         assert!(shape_fits(rule, &unhex(&hashes["input"][rule])), "{rule}");
     }
     assert!(shape_fits("deployment", &r::encode(&deployment())));
-    assert!(shape_fits(
-        "sig-structure",
-        &unhex(&hashes["expect"]["order-sig-structure"])
-    ));
-    for case in sealing()
-        .iter()
-        .filter(|case| case["expect"].get("context").is_some())
-    {
-        assert!(
-            shape_fits("tensor-context", &unhex(&case["expect"]["context"])),
-            "{case}"
-        );
+    assert!(shape_fits("sig-structure", &unhex(&hashes["expect"]["order-sig-structure"])));
+    for case in sealing().iter().filter(|case| case["expect"].get("context").is_some()) {
+        assert!(shape_fits("tensor-context", &unhex(&case["expect"]["context"])), "{case}");
     }
 }
 
@@ -93,9 +81,7 @@ fn shape_fits(rule: &str, bytes: &[u8]) -> bool {
 fn unhex(text: &Json) -> Vec<u8> {
     let text = text.as_str().expect("hex is a string");
     let pairs = (0..text.len() / 2).map(|place| &text[2 * place..2 * place + 2]);
-    pairs
-        .map(|pair| u8::from_str_radix(pair, 16).expect("two hex digits"))
-        .collect()
+    pairs.map(|pair| u8::from_str_radix(pair, 16).expect("two hex digits")).collect()
 }
 
 #[test]
@@ -116,34 +102,21 @@ fn the_schema_and_the_reference_have_the_same_fields_and_caps() {
 }
 
 fn agrees_with_schema(rule: &str, shape: &Shape) {
-    let Shape::Map(fields) = shape else {
-        panic!("`{rule}` is no map")
-    };
+    let Shape::Map(fields) = shape else { panic!("`{rule}` is no map") };
     let head = format!("\n{rule} = {{");
-    let at = split_custody_spec::CDDL
-        .find(&head)
-        .unwrap_or_else(|| panic!("no rule `{rule}`"));
+    let at = split_custody_spec::CDDL.find(&head).unwrap_or_else(|| panic!("no rule `{rule}`"));
     let body = &split_custody_spec::CDDL[at + head.len()..];
     let body = &body[..body.find("\n}").expect("a rule ends")];
     let lines: Vec<&str> = body.lines().filter(|line| line.contains(" => ")).collect();
     assert_eq!(lines.len(), fields.len(), "fields of `{rule}`");
     for ((place, line), (name, shape)) in lines.iter().enumerate().zip(*fields) {
-        assert!(
-            line.trim().starts_with(&format!("{} => ", place + 1)),
-            "`{rule}`: {line}"
-        );
+        assert!(line.trim().starts_with(&format!("{} => ", place + 1)), "`{rule}`: {line}");
         match shape {
             Shape::List(least, most, _) => {
-                assert!(
-                    line.contains(&format!("[{least}*{most} ")),
-                    "`{rule}`, `{name}`: {line}"
-                );
+                assert!(line.contains(&format!("[{least}*{most} ")), "`{rule}`, `{name}`: {line}");
             }
             Shape::Bytes(least, most) if least != most => {
-                assert!(
-                    line.contains(&format!("({least}..{most})")),
-                    "`{rule}`, `{name}`: {line}"
-                );
+                assert!(line.contains(&format!("({least}..{most})")), "`{rule}`, `{name}`: {line}");
             }
             _ => {}
         }
@@ -166,69 +139,34 @@ fn vectors_of_messages() -> Vec<Json> {
 
 /// Name, type number, body, and why the case exists.
 fn messages() -> Vec<(&'static str, u64, Value, &'static str)> {
-    let orders = || {
-        list(vec![
-            signed(&r::encode(&order())),
-            signed(&r::encode(&order())),
-        ])
-    };
+    let orders = || list(vec![signed(&r::encode(&order())), signed(&r::encode(&order()))]);
     let evidence = map(vec![uint(1), pattern(3, 40), pattern(4, 24)]);
     let entry = |custodian, seed| map(vec![uint(custodian), pattern(seed, 32)]);
     let entries = list(vec![entry(1, 0x61), entry(3, 0x63)]);
     vec![
-        (
-            "hello",
-            1,
-            hello(),
-            "two versions, so that a receiver cannot assume one",
-        ),
+        ("hello", 1, hello(), "two versions, so that a receiver cannot assume one"),
         ("challenge", 2, challenge(), "generation needs two bytes"),
         (
             "request",
             3,
-            map(vec![
-                b32(0x10),
-                b32(0x11),
-                b32(0x12),
-                entries,
-                pattern(0x20, 32),
-                evidence,
-            ]),
+            map(vec![b32(0x10), b32(0x11), b32(0x12), entries, pattern(0x20, 32), evidence]),
             "one custodian was left out: entries need not be contiguous",
         ),
         (
             "grant",
             4,
-            map(vec![
-                signed(&r::encode(&statement(&[0x30; 16]))),
-                pattern(0x31, 80),
-            ]),
+            map(vec![signed(&r::encode(&statement(&[0x30; 16]))), pattern(0x31, 80)]),
             "the budget is unlimited: the greatest integer there is",
         ),
-        (
-            "refused",
-            5,
-            map(vec![b16(0x40)]),
-            "the only negative answer",
-        ),
-        (
-            "renew",
-            6,
-            map(vec![b16(0x30), uint(1), uint(12)]),
-            "the first renewal",
-        ),
+        ("refused", 5, map(vec![b16(0x40)]), "the only negative answer"),
+        ("renew", 6, map(vec![b16(0x30), uint(1), uint(12)]), "the first renewal"),
         (
             "renewal",
             7,
             map(vec![b16(0x30), uint(1), uint(1), uint(10_000), uint(100)]),
             "renewed, with a budget",
         ),
-        (
-            "submit",
-            8,
-            map(vec![orders()]),
-            "two operators over one payload",
-        ),
+        ("submit", 8, map(vec![orders()]), "two operators over one payload"),
         (
             "acknowledged",
             9,
@@ -245,38 +183,16 @@ fn messages() -> Vec<(&'static str, u64, Value, &'static str)> {
         (
             "dead",
             11,
-            map(vec![signed(&r::encode(&map(vec![
-                b32(0x50),
-                uint(2),
-                uint(300),
-            ])))]),
+            map(vec![signed(&r::encode(&map(vec![b32(0x50), uint(2), uint(300)])))]),
             "all leases under the order have lapsed",
         ),
-        (
-            "notice",
-            12,
-            map(vec![orders()]),
-            "the same approvals, pushed to a device",
-        ),
-        (
-            "superseded",
-            13,
-            map(vec![b32(0x50)]),
-            "an order with a newer one of its subject",
-        ),
+        ("notice", 12, map(vec![orders()]), "the same approvals, pushed to a device"),
+        ("superseded", 13, map(vec![b32(0x50)]), "an order with a newer one of its subject"),
         ("query", 14, map(vec![b16(0x01)]), "asks for the standing"),
         (
             "status",
             15,
-            map(vec![
-                uint(2),
-                uint(300),
-                uint(0),
-                uint(2),
-                b32(0x51),
-                b32(0x10),
-                list(vec![]),
-            ]),
+            map(vec![uint(2), uint(300), uint(0), uint(2), b32(0x51), b32(0x10), list(vec![])]),
             "recovering, with no orders: one of the two lists that may be empty",
         ),
         (
@@ -292,12 +208,7 @@ fn messages() -> Vec<(&'static str, u64, Value, &'static str)> {
             ])))])]),
             "a sole operator, one known order",
         ),
-        (
-            "activated",
-            17,
-            map(vec![uint(2), uint(300), uint(1)]),
-            "serving",
-        ),
+        ("activated", 17, map(vec![uint(2), uint(300), uint(1)]), "serving"),
         (
             "provision",
             18,
@@ -317,12 +228,7 @@ fn messages() -> Vec<(&'static str, u64, Value, &'static str)> {
             ]),
             "three owner-signed objects and a sealed share",
         ),
-        (
-            "provisioned",
-            19,
-            map(vec![uint(1), b32(0x10)]),
-            "names the manifest that it holds",
-        ),
+        ("provisioned", 19, map(vec![uint(1), b32(0x10)]), "names the manifest that it holds"),
     ]
 }
 
@@ -332,19 +238,12 @@ fn hostile_encodings() -> Vec<Json> {
     let id = &query[6..];
     let refused = |name, input: Vec<u8>, reason: Refused, comment| {
         assert_eq!(r::open_frame(&input).err(), Some(reason), "{name}");
-        case(
-            name,
-            json!(hex(&input)),
-            json!({ "refuse": reason.name() }),
-            comment,
-        )
+        case(name, json!(hex(&input)), json!({ "refuse": reason.name() }), comment)
     };
     let with = |head: &[u8], tail: &[u8]| [head, id, tail].concat();
     let frame = |body: &[u8]| [&[0x83, 0x01, 0x0e], body].concat();
     let hello_with = |place: usize, value: Value| {
-        let Value::Map(mut pairs) = hello() else {
-            unreachable!("hello is a map")
-        };
+        let Value::Map(mut pairs) = hello() else { unreachable!("hello is a map") };
         pairs[place].1 = value;
         r::frame(1, Value::Map(pairs))
     };
@@ -378,24 +277,13 @@ fn hostile_encodings() -> Vec<Json> {
         ),
         refused(
             "duplicate_key",
-            [
-                frame(&[0xa2, 0x01, 0x50]),
-                id.to_vec(),
-                vec![0x01, 0x50],
-                id.to_vec(),
-            ]
-            .concat(),
+            [frame(&[0xa2, 0x01, 0x50]), id.to_vec(), vec![0x01, 0x50], id.to_vec()].concat(),
             Refused::DuplicateKey,
             "first wins or last wins: two receivers differ",
         ),
         refused(
             "unordered_keys",
-            [
-                &[0x83, 0x01, 0x13, 0xa2, 0x02, 0x58, 0x20],
-                &[0x10; 32][..],
-                &[0x01, 0x01],
-            ]
-            .concat(),
+            [&[0x83, 0x01, 0x13, 0xa2, 0x02, 0x58, 0x20], &[0x10; 32][..], &[0x01, 0x01]].concat(),
             Refused::UnorderedKeys,
             "a second encoding of one map: `provisioned` with its fields exchanged",
         ),
@@ -431,19 +319,13 @@ fn hostile_encodings() -> Vec<Json> {
         ),
         refused(
             "claimed_length_beyond_input",
-            frame(&[
-                0xa1, 0x01, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-            ]),
+            frame(&[0xa1, 0x01, 0x5b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
             Refused::Truncated,
             "a receiver that allocates first is gone",
         ),
         refused(
             "claimed_list_beyond_input",
-            [
-                &[0x83, 0x01, 0x01, 0xa6, 0x01, 0x9a, 0xff, 0xff, 0xff, 0xff],
-                &[0x01][..],
-            ]
-            .concat(),
+            [&[0x83, 0x01, 0x01, 0xa6, 0x01, 0x9a, 0xff, 0xff, 0xff, 0xff], &[0x01][..]].concat(),
             Refused::Truncated,
             "the same with a list",
         ),
@@ -459,18 +341,8 @@ fn hostile_encodings() -> Vec<Json> {
             Refused::KeyNotAnInteger,
             "keys are integers",
         ),
-        refused(
-            "float",
-            frame(&[0xa1, 0x01, 0xf9, 0x3c, 0x00]),
-            Refused::UnsupportedType,
-            "1.0",
-        ),
-        refused(
-            "null",
-            frame(&[0xa1, 0x01, 0xf6]),
-            Refused::UnsupportedType,
-            "no field is absent",
-        ),
+        refused("float", frame(&[0xa1, 0x01, 0xf9, 0x3c, 0x00]), Refused::UnsupportedType, "1.0"),
+        refused("null", frame(&[0xa1, 0x01, 0xf6]), Refused::UnsupportedType, "no field is absent"),
         refused(
             "negative_integer",
             frame(&[0xa1, 0x01, 0x20]),
@@ -483,12 +355,7 @@ fn hostile_encodings() -> Vec<Json> {
             Refused::UnsupportedType,
             "a big number where bytes belong",
         ),
-        refused(
-            "missing_field",
-            frame(&[0xa0]),
-            Refused::MissingField,
-            "every field is mandatory",
-        ),
+        refused("missing_field", frame(&[0xa0]), Refused::MissingField, "every field is mandatory"),
         refused(
             "text_for_bytes",
             frame(&[&[0xa1, 0x01, 0x70][..], &[0x61; 16]].concat()),
@@ -674,12 +541,7 @@ fn transcript() -> Json {
         "auth": hex(&auth),
         "ctx": hex(&r::grant_context(&auth, 41)),
     });
-    case(
-        "one_exchange",
-        input,
-        expect,
-        "every hash from Hello to the grant's context",
-    )
+    case("one_exchange", input, expect, "every hash from Hello to the grant's context")
 }
 
 fn other_hashes() -> Json {
@@ -727,12 +589,7 @@ fn other_hashes() -> Json {
         "everything-subject": hex(&r::h("everything", &[&id])),
         "audit-leaf": hex(&r::audit_leaf(&r::encode(&leaf()))),
     });
-    case(
-        "other_hashes",
-        input,
-        expect,
-        "hashes outside the exchange; deployment = share set here",
-    )
+    case("other_hashes", input, expect, "hashes outside the exchange; deployment = share set here")
 }
 
 // ---- sealing ----
@@ -774,22 +631,15 @@ fn sealing() -> Vec<Json> {
         (index, fill(0x90 + seed), tags)
     };
     let root = |name, leaves: Vec<(u32, r::Hash, Vec<[u8; 16]>)>, comment| {
-        let datas: Vec<Vec<u8>> = leaves
-            .iter()
-            .map(|(index, c, tags)| r::tensor_leaf(*index, c, tags))
-            .collect();
+        let datas: Vec<Vec<u8>> =
+            leaves.iter().map(|(index, c, tags)| r::tensor_leaf(*index, c, tags)).collect();
         let input = leaves.iter().map(|(index, commitment, tags)| {
             let tags: Vec<String> = tags.iter().map(|tag| hex(tag)).collect();
             json!({ "index": index, "commitment": hex(commitment), "tags": tags })
         });
         let hexes: Vec<String> = datas.iter().map(|data| hex(data)).collect();
         let expect = json!({ "leaves": hexes, "root": hex(&r::merkle_root(&datas)) });
-        case(
-            name,
-            json!({ "tensors": input.collect::<Vec<_>>() }),
-            expect,
-            comment,
-        )
+        case(name, json!({ "tensors": input.collect::<Vec<_>>() }), expect, comment)
     };
     vec![
         context(
@@ -817,21 +667,11 @@ fn sealing() -> Vec<Json> {
             tensor(1, "e", "U8", &[16_383], 16_383),
             "the longest last chunk",
         ),
-        root(
-            "root_of_one",
-            vec![leaf_of(0, 1)],
-            "a file of the header alone",
-        ),
-        root(
-            "root_of_two",
-            vec![leaf_of(0, 1), leaf_of(1, 2)],
-            "header and one tensor",
-        ),
+        root("root_of_one", vec![leaf_of(0, 1)], "a file of the header alone"),
+        root("root_of_two", vec![leaf_of(0, 1), leaf_of(1, 2)], "header and one tensor"),
         root(
             "root_of_five",
-            (0..5)
-                .map(|index| leaf_of(index, 1 + index as usize))
-                .collect(),
+            (0..5).map(|index| leaf_of(index, 1 + index as usize)).collect(),
             "an unbalanced tree: four leaves left, one right",
         ),
     ]
@@ -854,24 +694,14 @@ fn quorum() -> Vec<Json> {
         let input = json!({
             "secret": hex(&secret), "k": k, "coefficients": coefficients, "indices": indices
         });
-        case(
-            name,
-            input,
-            json!({ "shares": shares_json(&shares) }),
-            comment,
-        )
+        case(name, input, json!({ "shares": shares_json(&shares) }), comment)
     };
     let combine = |name, shares: &[(u8, r::Hash)], comment| {
         let expect = match r::combine(shares) {
             Some(secret) => json!({ "accept": hex(&secret) }),
             None => json!({ "refuse": "indices" }),
         };
-        case(
-            name,
-            json!({ "shares": shares_json(shares) }),
-            expect,
-            comment,
-        )
+        case(name, json!({ "shares": shares_json(shares) }), expect, comment)
     };
     let coefficients = [fill(0xc1)];
     let share = |index| (index, r::share(&secret, &coefficients, index));
@@ -889,58 +719,25 @@ fn quorum() -> Vec<Json> {
         ),
         deal("one_of_one", 1, &[1], "the share is the secret"),
         deal("two_of_three", 2, &[1, 2, 3], "the demonstration's default"),
-        deal(
-            "three_of_five",
-            3,
-            &[1, 2, 3, 4, 5],
-            "the recommended numbers",
-        ),
-        deal(
-            "high_indices",
-            3,
-            &[255, 128, 1, 254],
-            "indices are not counted from one",
-        ),
+        deal("three_of_five", 3, &[1, 2, 3, 4, 5], "the recommended numbers"),
+        deal("high_indices", 3, &[255, 128, 1, 254], "indices are not counted from one"),
         combine("combine_first_two", &[share(1), share(2)], "k shares"),
-        combine(
-            "combine_out_of_order",
-            &[share(3), share(1)],
-            "order does not matter",
-        ),
-        combine(
-            "combine_three_of_k_two",
-            &[share(1), share(2), share(3)],
-            "more than k agree too",
-        ),
+        combine("combine_out_of_order", &[share(3), share(1)], "order does not matter"),
+        combine("combine_three_of_k_two", &[share(1), share(2), share(3)], "more than k agree too"),
         combine(
             "combine_one_of_two",
             &[share(1)],
             "gives a wrong key: only the DEK commitment tells",
         ),
-        combine(
-            "combine_swapped",
-            &swapped,
-            "shares at each other's index: a wrong key",
-        ),
-        combine(
-            "combine_repeated_index",
-            &[share(1), share(1)],
-            "no line through one point",
-        ),
-        combine(
-            "combine_index_zero",
-            &[(0, fill(0xd0)), share(1)],
-            "the place of the secret",
-        ),
+        combine("combine_swapped", &swapped, "shares at each other's index: a wrong key"),
+        combine("combine_repeated_index", &[share(1), share(1)], "no line through one point"),
+        combine("combine_index_zero", &[(0, fill(0xd0)), share(1)], "the place of the secret"),
         combine("combine_nothing", &[], "no shares, no key"),
     ]
 }
 
 fn shares_json(shares: &[(u8, r::Hash)]) -> Json {
-    shares
-        .iter()
-        .map(|(index, share)| json!({ "index": index, "share": hex(share) }))
-        .collect()
+    shares.iter().map(|(index, share)| json!({ "index": index, "share": hex(share) })).collect()
 }
 
 // ---- sample objects ----
@@ -948,14 +745,7 @@ fn shares_json(shares: &[(u8, r::Hash)]) -> Json {
 fn hello() -> Value {
     let versions = list(vec![uint(1), uint(0x0a0a)]);
     let suites = list(vec![uint(0x0012), uint(0x0001)]);
-    map(vec![
-        versions,
-        suites,
-        b16(0x01),
-        b16(0x02),
-        uint(7),
-        b32(0x11),
-    ])
+    map(vec![versions, suites, b16(0x01), b16(0x02), uint(7), b32(0x11)])
 }
 
 fn challenge() -> Value {
@@ -975,12 +765,7 @@ fn statement(lease: &[u8; 16]) -> Value {
         b32(0x10),
         b32(0x62),
         b32(0x12),
-        map(vec![
-            uint(2_000),
-            uint(10_000),
-            uint(u64::MAX),
-            uint(3_600_000),
-        ]),
+        map(vec![uint(2_000), uint(10_000), uint(u64::MAX), uint(3_600_000)]),
         uint(7),
         uint(1),
         uint(41),
@@ -989,26 +774,14 @@ fn statement(lease: &[u8; 16]) -> Value {
 }
 
 fn order() -> Value {
-    map(vec![
-        b16(0x01),
-        uint(1),
-        map(vec![uint(1), b32(0x11)]),
-        uint(0),
-    ])
+    map(vec![b16(0x01), uint(1), map(vec![uint(1), b32(0x11)]), uint(0)])
 }
 
 fn manifest() -> Value {
     let custodian = |id: u64| {
         let seed = id as u8;
         let suites = list(vec![uint(0x0012)]);
-        map(vec![
-            uint(id),
-            verify_key(seed),
-            suites,
-            uint(id),
-            b32(0x20 + seed),
-            b32(0x28 + seed),
-        ])
+        map(vec![uint(id), verify_key(seed), suites, uint(id), b32(0x20 + seed), b32(0x28 + seed)])
     };
     let policy = map(vec![
         uint(1),
@@ -1065,11 +838,7 @@ fn table() -> Value {
             b32(0x86 + seed),
         ])
     };
-    map(vec![
-        b16(0x80),
-        uint(256),
-        list(vec![tensor(0, 0, 384), tensor(1, 384, 16_472)]),
-    ])
+    map(vec![b16(0x80), uint(256), list(vec![tensor(0, 0, 384), tensor(1, 384, 16_472)])])
 }
 
 fn leaf() -> Value {
@@ -1105,9 +874,7 @@ fn pattern(seed: u8, length: usize) -> Value {
 
 /// A run whose period is prime, so that swapped pieces show.
 fn bytes(seed: u8, length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|i| seed.wrapping_add((i % 251) as u8))
-        .collect()
+    (0..length).map(|i| seed.wrapping_add((i % 251) as u8)).collect()
 }
 
 /// A hash-sized run.
@@ -1155,26 +922,15 @@ fn case(name: &str, input: Json, expect: Json, comment: &str) -> Json {
 }
 
 fn compare(file: &str, cases: Vec<Json>) {
-    let mut names: Vec<&str> = cases
-        .iter()
-        .filter_map(|case| case["name"].as_str())
-        .collect();
+    let mut names: Vec<&str> = cases.iter().filter_map(|case| case["name"].as_str()).collect();
     names.sort_unstable();
-    assert!(
-        names.windows(2).all(|pair| pair[0] != pair[1]),
-        "two cases of one name in {file}"
-    );
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "two cases of one name in {file}");
     let made = serde_json::to_string_pretty(&Json::Array(cases)).expect("JSON can be written");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("vectors")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(file);
     if std::env::var_os("SPEC_BLESS").is_some() {
         fs::write(&path, made + "\n").expect("vectors can be written");
         return;
     }
     let committed = fs::read_to_string(&path).expect("the vectors are committed");
-    assert!(
-        committed.trim_end() == made,
-        "{file} is old: run with SPEC_BLESS=1 and read the diff"
-    );
+    assert!(committed.trim_end() == made, "{file} is old: run with SPEC_BLESS=1 and read the diff");
 }
