@@ -238,7 +238,9 @@ fn hostile_encodings() -> Vec<Json> {
     let id = &query[6..];
     let refused = |name, input: Vec<u8>, reason: Refused, comment| {
         assert_eq!(r::open_frame(&input).err(), Some(reason), "{name}");
-        case(name, json!(hex(&input)), json!({ "refuse": reason.name() }), comment)
+        // A payload is read after its signature was verified; all else falls with the frame.
+        let at = if name == "unknown_verb" { "payload" } else { "frame" };
+        case(name, json!(hex(&input)), json!({ "refuse": reason.name(), "at": at }), comment)
     };
     let with = |head: &[u8], tail: &[u8]| [head, id, tail].concat();
     let frame = |body: &[u8]| [&[0x83, 0x01, 0x0e], body].concat();
@@ -398,7 +400,7 @@ fn hostile_encodings() -> Vec<Json> {
                 ])))])]),
             ),
             Refused::OutOfRange,
-            "the payload does not fit: refused once it is read, after its signature",
+            "the payload does not fit: refused when it is read, after its signature was verified",
         ),
         refused(
             "wrong_version",
