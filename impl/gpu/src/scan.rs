@@ -41,17 +41,15 @@ pub fn scan_process(pid: u32, needles: &[Needle]) -> io::Result<ScanReport> {
     let mut report = ScanReport { pid, ..ScanReport::default() };
     let mut buffer = vec![0; CARRY_BYTES + STEP_BYTES];
     for region in maps::regions(pid)? {
-        let unreadable = {
-            let mut scan = RegionScan {
-                memory: &memory,
-                presence: &presence,
-                index: &index,
-                region: &region,
-                report: &mut report,
-                carry: 0,
-            };
-            scan.run(&mut buffer)
+        let mut scan = RegionScan {
+            memory: &memory,
+            presence: &presence,
+            index: &index,
+            region: &region,
+            report: &mut report,
+            carry: 0,
         };
+        let unreadable = scan.run(&mut buffer);
         if unreadable > 0 {
             report.unreadable.push(Unreadable { region, bytes: unreadable });
         }
@@ -180,3 +178,41 @@ fn steps(range: Range<u64>, step: u64) -> impl Iterator<Item = Range<u64>> {
 /// Less than a window: a window that lies whole in what was kept was seen before.
 const CARRY_BYTES: usize = WINDOW_BYTES - 1;
 const STEP_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rst_2_a_secret_across_any_two_pages_is_found_once() {
+        let key: [u8; 32] = std::array::from_fn(|i| (i as u8).wrapping_mul(151) ^ 0xa5);
+        let mut held = vec![0u8; 3 << 20];
+        let start = held.as_ptr() as u64;
+        let page = maps::PAGE_BYTES as usize;
+        let borders = (1..held.len() / page).map(|i| i * page - start as usize % page);
+        let places: Vec<_> = borders.enumerate().map(|(i, at)| at - 1 - i % 31).collect();
+        for at in &places {
+            held[*at..][..32].copy_from_slice(&key);
+        }
+        let region = Region {
+            start,
+            end: start + held.len() as u64,
+            access: "rw-p".into(),
+            path: String::new(),
+            is_plain: true,
+        };
+        let (needles, mut report) = ([Needle::new("key", &key)], ScanReport::default());
+        let mut scan = RegionScan {
+            memory: &File::open("/proc/self/mem").unwrap(),
+            presence: &Presence::open(std::process::id()),
+            index: &Index::new(&needles),
+            region: &region,
+            report: &mut report,
+            carry: 0,
+        };
+        assert_eq!(scan.run(&mut vec![0; CARRY_BYTES + STEP_BYTES]), 0);
+        assert_eq!(report.found, places.len() as u64);
+        assert_eq!(report.findings[0].address, start + places[0] as u64);
+        assert_eq!(report.findings.len(), FINDINGS_MAX);
+    }
+}

@@ -172,3 +172,47 @@ fn round_to_pages(length: usize) -> io::Result<usize> {
 const SYS_MEMFD_SECRET: libc::c_long = 447;
 /// Covers every page size of the machines we run on.
 const PAGE_BYTES: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    fn read_through_proc(pages: &Pages) -> io::Result<()> {
+        let memory = File::open("/proc/self/mem")?;
+        memory.read_exact_at(&mut [0; 16], pages.start.as_ptr() as u64)
+    }
+
+    #[test]
+    fn rst_2_secret_pages_cannot_be_read_through_the_kernel() {
+        let mut pages = Pages::map(100).unwrap();
+        if let Backing::Anonymous { why } = pages.backing() {
+            println!("skipped: this kernel gives no secret pages: {why}");
+            return;
+        }
+        pages.bytes_mut().fill(7);
+        assert!(read_through_proc(&pages).is_err());
+        assert!(pages.bytes().iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn rst_2_the_fallback_says_why_and_works_as_memory() {
+        let refused = io::Error::from_raw_os_error(libc::ENOSYS);
+        let mut pages = Pages::map_anonymous(1, &refused).unwrap();
+        assert!(pages.bytes().iter().all(|byte| *byte == 0));
+        pages.bytes_mut().fill(7);
+        read_through_proc(&pages).expect("ordinary memory, as the report says");
+        let Backing::Anonymous { why } = pages.backing() else {
+            panic!("the fallback calls itself secret");
+        };
+        assert!(why.contains("memfd_secret: Function not implemented"), "{why}");
+    }
+
+    #[test]
+    fn rst_5_a_length_that_no_mapping_has_is_an_error() {
+        assert!(Pages::map(usize::MAX).is_err());
+        assert!(Pages::map(isize::MAX as usize).is_err());
+        assert!(!Pages::map(0).unwrap().bytes().is_empty());
+    }
+}

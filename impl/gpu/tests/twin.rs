@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Model, Owner, clean, sim};
+use proptest::prelude::*;
 use split_custody_gpu::{GpuDevice, GpuError, TensorSlice, slice_checksum};
 use split_custody_weights::WeightsError;
 
@@ -84,6 +85,21 @@ fn rst_5_every_tensor_is_proven_equal_without_reading_back() {
         let request = owner.sign(&incarnation);
         assert_eq!(device.prove(&request).unwrap(), model.proofs(&request.nonce));
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn rst_5_tensors_of_any_sizes_are_proven_equal(
+        sizes in prop::collection::vec(0..70_000u64, 0..12)
+    ) {
+        let (owner, model) = (Owner::new(), Model::of_sizes(&sizes));
+        let device = sim(&owner);
+        let request = owner.sign(&clean(&device));
+        prop_assert_eq!(model.load(&device).unwrap(), model.tensors());
+        prop_assert_eq!(device.prove(&request).unwrap(), model.proofs(&request.nonce));
+    }
 }
 
 #[test]

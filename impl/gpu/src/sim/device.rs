@@ -28,6 +28,8 @@ use crate::sys::Backing;
 #[derive(Clone, Copy, Debug)]
 pub struct SimConfig {
     /// Device memory for tensors from the start; it grows up to the limit when a model needs more.
+    /// Secret pages are slow to come by (the kernel takes each out of its map), so reserve what the
+    /// model needs: then the first scrub pays for it, and no load.
     pub reserve: u64,
     /// The most that tensors may use.
     pub limit: u64,
@@ -84,7 +86,8 @@ impl SimDevice {
         Ok(Self { memory: Resettable(Arc::new(memory)), measured: Arc::new(measured) })
     }
 
-    /// Where keys and tensors lie: the weaker of the two. The caller prints a fallback.
+    /// Where keys and tensors lie: the weaker of the two. The caller prints a fallback, and asks
+    /// again after a load for which memory had to grow.
     pub fn backing(&self) -> Backing {
         let keys = self.keys().backing().clone();
         match keys {
