@@ -1,16 +1,20 @@
 //! How fast sealing and opening are, beside the raw AEAD in the same run.
 //!
 //! Chapter 15. Each repeat times, one after the other on the same number of threads: the provider's
-//! AES-256-GCM alone over 16 KiB chunks in place (the floor), then ours from memory to memory, then
-//! ours from file to memory and from file to file, with the files in the page cache.
-//! Ratios are ours to the floor of the same repeat. It judges nothing.
+//! AES-256-GCM alone over 16 KiB chunks, in place and from one memory to another; ours from memory to
+//! memory; ours from and to files in the page cache; and a plain read of the source into memory.
+//! `ratio` compares with the raw step of the same shape, `of_cipher` with the cipher in place, both of
+//! the same repeat. It judges nothing.
 
 mod floor;
 mod report;
 mod shelf;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use crate::bench::floor::Floor;
@@ -22,6 +26,7 @@ use crate::ids::{Dek, Ids, Threads, fill_random};
 use crate::manifest::SealedTable;
 use crate::open::Reader;
 use crate::seal::{At, Plan, seal};
+use crate::staged::Target;
 
 pub use report::{Figure, Report, Spread};
 
@@ -47,19 +52,12 @@ pub fn run(
         Input::File(path) => read(path)?,
         Input::Synthetic { bytes } => synthetic(*bytes)?,
     };
-    let io = |source| WeightsError::Io {
-        path: scratch.into(),
-        action: "create a directory in",
-        source,
-    };
+    let io =
+        |source| WeightsError::Io { path: scratch.into(), action: "create a directory in", source };
     let folder = tempfile::tempdir_in(scratch).map_err(io)?;
     let source = folder.path().join("source.safetensors");
     fs::write(&source, &plain).map_err(io)?;
-    let case = Case {
-        plain: &plain,
-        source,
-        sealed: folder.path().join("sealed.safetensors"),
-    };
+    let case = Case { plain: &plain, source, sealed: folder.path().join("sealed.safetensors") };
     let mut figures = Vec::new();
     for threads in threads {
         let mut samples = Samples::default();
@@ -68,11 +66,7 @@ pub fn run(
         }
         figures.extend(samples.figures(*threads));
     }
-    Ok(Report {
-        bytes: plain.len() as u64,
-        repeats: repeats.max(1),
-        figures,
-    })
+    Ok(Report { bytes: plain.len() as u64, repeats: repeats.max(1), figures })
 }
 
 struct Case<'a> {
@@ -84,53 +78,47 @@ struct Case<'a> {
 /// Seconds of each step, one entry for each repeat.
 #[derive(Default)]
 struct Samples {
-    raw_seal: Vec<f64>,
-    raw_open: Vec<f64>,
+    seal_in_place: Vec<f64>,
+    open_in_place: Vec<f64>,
+    seal_moved: Vec<f64>,
+    open_moved: Vec<f64>,
     seal_memory: Vec<f64>,
     open_memory: Vec<f64>,
     seal_file: Vec<f64>,
     open_file: Vec<f64>,
+    read_file: Vec<f64>,
 }
 
 impl Samples {
-    fn figures(self, threads: Threads) -> Vec<Figure> {
+    fn figures(self, threads: Threads) -> [Figure; 9] {
+        let seal = |step, ours: &_| {
+            Figure::new(step, threads, ours, &self.seal_moved, &self.seal_in_place)
+        };
+        let open = |step, ours: &_| {
+            Figure::new(step, threads, ours, &self.open_moved, &self.open_in_place)
+        };
         [
-            Figure::new("raw seal", threads, &self.raw_seal, &self.raw_seal),
-            Figure::new(
-                "seal, memory to memory",
-                threads,
-                &self.seal_memory,
-                &self.raw_seal,
-            ),
-            Figure::new(
-                "seal, file to file, durable",
-                threads,
-                &self.seal_file,
-                &self.raw_seal,
-            ),
-            Figure::new("raw open", threads, &self.raw_open, &self.raw_open),
-            Figure::new(
-                "open, memory to memory",
-                threads,
-                &self.open_memory,
-                &self.raw_open,
-            ),
-            Figure::new(
-                "open, file to memory",
-                threads,
-                &self.open_file,
-                &self.raw_open,
-            ),
+            seal("raw seal in place", &self.seal_in_place),
+            seal("raw seal, memory to memory", &self.seal_moved),
+            seal("seal, memory to memory", &self.seal_memory),
+            seal("seal, file to file, durable", &self.seal_file),
+            open("raw open in place", &self.open_in_place),
+            open("raw open, memory to memory", &self.open_moved),
+            open("open, memory to memory", &self.open_memory),
+            open("open, file to memory", &self.open_file),
+            open("plain read, file to memory", &self.read_file),
         ]
-        .into()
     }
 }
 
 impl Case<'_> {
     fn measure(&self, threads: Threads, samples: &mut Samples) -> Result<(), WeightsError> {
         let mut floor = Floor::new(self.plain.len(), threads)?;
-        samples.raw_seal.push(seconds(|| floor.seal()));
-        samples.raw_open.push(seconds(|| floor.open()));
+        samples.seal_moved.push(seconds(|| floor.seal_moved()));
+        floor.turn();
+        samples.open_moved.push(seconds(|| floor.open_moved()));
+        samples.seal_in_place.push(seconds(|| floor.seal_in_place()));
+        samples.open_in_place.push(seconds(|| floor.open_in_place()));
         drop(floor);
         let (key, ids) = (Dek::generate()?, Ids::fresh([7; 16], 1)?);
         let (sealed, table, elapsed) = self.seal_in_memory(&key, &ids, threads)?;
@@ -142,12 +130,36 @@ impl Case<'_> {
         )?);
         drop(sealed);
         let start = Instant::now();
-        let table = seal(&self.source, &self.sealed, &key, &ids, threads, &|_| ())?;
+        let target = Target::Replace(&self.sealed);
+        let table = seal(&self.source, target, &key, &ids, threads, &|_| ())?;
         samples.seal_file.push(start.elapsed().as_secs_f64());
-        samples
-            .open_file
-            .push(open(&Reader::open(&self.sealed, &table)?, &key, threads)?);
+        samples.open_file.push(open(&Reader::open(&self.sealed, &table)?, &key, threads)?);
+        samples.read_file.push(self.read_plain(threads)?);
         Ok(())
+    }
+
+    /// What loading the plain file into memory costs, on as many threads.
+    fn read_plain(&self, threads: Threads) -> Result<f64, WeightsError> {
+        let io = |source| WeightsError::Io {
+            path: self.source.clone(),
+            action: "read the file",
+            source,
+        };
+        let (file, mut memory) = (File::open(&self.source).map_err(io)?, vec![1; self.plain.len()]);
+        let share = memory.len().div_ceil(threads.0.get()).max(1);
+        let start = Instant::now();
+        let read: io::Result<Vec<()>> = thread::scope(|scope| {
+            let shares = memory.chunks_mut(share).zip((0..).step_by(share));
+            let spawned: Vec<_> = shares
+                .map(|(part, at)| {
+                    let file = &file;
+                    scope.spawn(move || file.read_exact_at(part, at as u64))
+                })
+                .collect();
+            spawned.into_iter().map(|t| t.join().expect("reading does not panic")).collect()
+        });
+        read.map_err(io)?;
+        Ok(start.elapsed().as_secs_f64())
     }
 
     fn seal_in_memory(
@@ -163,16 +175,7 @@ impl Case<'_> {
         let planned = start.elapsed().as_secs_f64();
         let shelf = Shelf::new(plan.table.file_len());
         let start = Instant::now();
-        let (from, to) = (
-            At {
-                bytes: &self.plain,
-                path,
-            },
-            At {
-                bytes: &shelf,
-                path,
-            },
-        );
+        let (from, to) = (At { bytes: &self.plain, path }, At { bytes: &shelf, path });
         let table = plan.seal(from, to, threads, &|_| ())?;
         let elapsed = planned + start.elapsed().as_secs_f64();
         Ok((shelf.into_bytes(), table, elapsed))

@@ -32,46 +32,26 @@ pub struct Container {
 impl Container {
     /// Reads and checks the header of a file or of memory. `path` is for the error.
     pub fn read(source: &impl ReadAt, path: &Path) -> Result<Self, WeightsError> {
-        let io = |source| WeightsError::Io {
-            path: path.into(),
-            action: "read the header",
-            source,
-        };
-        let refuse = |(place, rule)| WeightsError::Source {
-            path: path.into(),
-            place,
-            rule,
-        };
+        let io = |source| WeightsError::Io { path: path.into(), action: "read the header", source };
+        let refuse = |(place, rule)| WeightsError::Source { path: path.into(), place, rule };
         let file = source.size().map_err(io)?;
         if file < PREFIX {
-            let rule = if file == 0 {
-                SourceRule::Empty
-            } else {
-                SourceRule::LengthCut
-            };
+            let rule = if file == 0 { SourceRule::Empty } else { SourceRule::LengthCut };
             return Err(refuse((Place::Byte(file), rule))); // [SEAL-10]
         }
         let mut prefix = [0; 8];
         source.read_exact_at(&mut prefix, 0).map_err(io)?;
         let length = u64::from_le_bytes(prefix);
         if length > HEADER_MAX {
-            return Err(refuse((
-                Place::Byte(0),
-                SourceRule::HeaderTooLong { length },
-            ))); // [SEAL-10]
+            return Err(refuse((Place::Byte(0), SourceRule::HeaderTooLong { length }))); // [SEAL-10]
         }
         if length > file - PREFIX {
-            return Err(refuse((
-                Place::Byte(0),
-                SourceRule::HeaderCut { length, file },
-            ))); // [SEAL-10]
+            return Err(refuse((Place::Byte(0), SourceRule::HeaderCut { length, file }))); // [SEAL-10]
         }
         let mut header = vec![0; usize::try_from(length).expect("at most HEADER_MAX")];
         source.read_exact_at(&mut header, PREFIX).map_err(io)?;
         let contents = Contents::parse(&header).map_err(refuse)?;
-        contents
-            .check_end(file - PREFIX - length, file)
-            .map_err(refuse)?;
+        contents.check_end(file - PREFIX - length, file).map_err(refuse)?;
         Ok(Self { header, contents })
     }
 
@@ -105,16 +85,10 @@ impl Contents {
         let padding = header.iter().rev().take_while(|b| **b == b' ').count();
         let object = &header[..header.len() - padding];
         if object.last() != Some(&b'}') {
-            return Err((
-                Place::Byte(PREFIX + object.len() as u64),
-                SourceRule::HeaderEnd,
-            )); // [SEAL-10]
+            return Err((Place::Byte(PREFIX + object.len() as u64), SourceRule::HeaderEnd)); // [SEAL-10]
         }
         let (entries, metadata) = json::parse(object)?;
-        let mut tensors = entries
-            .into_iter()
-            .map(Tensor::check)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut tensors = entries.into_iter().map(Tensor::check).collect::<Result<Vec<_>, _>>()?;
         tensors.sort_by_key(|t| (t.begin, t.end()));
         check_contiguous(&tensors)?;
         Ok(Self { tensors, metadata })
@@ -129,10 +103,7 @@ impl Contents {
         let needed = self.data_len();
         match found.checked_sub(needed) {
             Some(0) => Ok(()),
-            Some(extra) => Err((
-                Place::Byte(file - extra),
-                SourceRule::TrailingBytes { extra },
-            )), // [SEAL-10]
+            Some(extra) => Err((Place::Byte(file - extra), SourceRule::TrailingBytes { extra })), // [SEAL-10]
             None => Err((Place::Byte(file), SourceRule::DataCut { needed, found })), // [SEAL-10]
         }
     }
@@ -162,13 +133,7 @@ impl Tensor {
         let json::Entry { name, info } = entry;
         let (begin, end) = info.data_offsets;
         match Self::check_size(&info, begin, end) {
-            Ok(length) => Ok(Self {
-                name,
-                dtype: info.dtype,
-                shape: info.shape,
-                begin,
-                length,
-            }),
+            Ok(length) => Ok(Self { name, dtype: info.dtype, shape: info.shape, begin, length }),
             Err(rule) => Err((Place::Tensor(name), rule)),
         }
     }
@@ -177,18 +142,13 @@ impl Tensor {
         let bits =
             bits_of(&info.dtype).ok_or_else(|| SourceRule::DtypeUnknown(shorten(&info.dtype)))?;
         let elements = info.shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
-        let bits = elements
-            .and_then(|n| n.checked_mul(bits))
-            .ok_or(SourceRule::ShapeOverflow)?;
+        let bits = elements.and_then(|n| n.checked_mul(bits)).ok_or(SourceRule::ShapeOverflow)?;
         if bits % 8 != 0 {
             return Err(SourceRule::NotWholeBytes { bits });
         }
         let spanned = end.checked_sub(begin).ok_or(SourceRule::OffsetsReversed)?;
         if bits / 8 != spanned {
-            return Err(SourceRule::SizeDiffers {
-                needed: bits / 8,
-                spanned,
-            });
+            return Err(SourceRule::SizeDiffers { needed: bits / 8, spanned });
         }
         if spanned > TENSOR_BYTES_MAX {
             return Err(SourceRule::TensorTooLong { length: spanned });

@@ -20,15 +20,7 @@ pub(crate) struct Context<'a> {
 impl<'a> Context<'a> {
     /// The context of tensor 0, which no header describes. [SEAL-4]
     pub fn of_header(ids: &'a Ids, count: u32, length: u64) -> Self {
-        Self {
-            ids,
-            index: 0,
-            count,
-            name: "header",
-            dtype: "U8",
-            shape: &[],
-            length,
-        }
+        Self { ids, index: 0, count, name: "header", dtype: "U8", shape: &[], length }
     }
 
     /// The bytes, shortest form throughout.
@@ -85,14 +77,11 @@ const ARRAY: u8 = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::merkle::tests::{spec_vectors, unhex};
 
     #[test]
     fn seal_2_context_is_deterministic_cbor() {
-        let ids = Ids {
-            container: [1; 16],
-            weights: [2; 16],
-            version: 500,
-        };
+        let ids = Ids { container: [1; 16], weights: [2; 16], version: 500 };
         let (shape, name) = ([3, 70_000, 1 << 32], "w");
         let context = Context {
             ids: &ids,
@@ -111,5 +100,34 @@ mod tests {
         expected.extend_from_slice(b"\x19\x01\xF4\x07\x18\x18\x61w\x63F32");
         expected.extend_from_slice(b"\x83\x03\x1A\x00\x01\x11\x70\x1B\0\0\0\x01\0\0\0\0\x18\xFF");
         assert_eq!(context.encode(), expected);
+    }
+
+    #[test]
+    fn seal_2_context_agrees_with_the_specification() {
+        let contexts = spec_vectors().into_iter().filter(|c| c["expect"]["context"].is_string());
+        let mut count = 0;
+        for case in contexts {
+            let (input, number) =
+                (&case["input"], |v: &serde_json::Value| v.as_u64().expect("a number"));
+            let id = |field: &str| unhex(&input[field]).try_into().expect("16 bytes");
+            let (version, length) = (number(&input["version"]), number(&input["plaintext-length"]));
+            let ids = Ids { container: id("container"), weights: id("weights"), version };
+            let shape: Vec<u64> =
+                input["shape"].as_array().expect("an array").iter().map(number).collect();
+            let context = Context {
+                ids: &ids,
+                index: number(&input["index"]) as u32,
+                count: number(&input["count"]) as u32,
+                name: input["name"].as_str().expect("text"),
+                dtype: input["dtype"].as_str().expect("text"),
+                shape: &shape,
+                length,
+            };
+            assert_eq!(context.encode(), unhex(&case["expect"]["context"]), "{}", case["name"]);
+            let layout = split_custody_kernels::Layout::of_plaintext(length).expect("small");
+            assert_eq!(layout.ciphertext_len(), number(&case["expect"]["sealed-length"]));
+            count += 1;
+        }
+        assert!(count >= 5);
     }
 }

@@ -43,9 +43,7 @@ impl<'a> Buffers<'a> {
     /// Takes the slices of tensors 1, 2, … in order, each as long as its tensor.
     pub fn new(slices: impl IntoIterator<Item = &'a mut [u8]>) -> Self {
         let split = |s: &'a mut [u8]| s.chunks_mut(RUN_BYTES as usize).map(Mutex::new).collect();
-        Self {
-            tensors: slices.into_iter().map(split).collect(),
-        }
+        Self { tensors: slices.into_iter().map(split).collect() }
     }
 }
 
@@ -56,9 +54,7 @@ impl Destination for Buffers<'_> {
         range: Range<u64>,
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> io::Result<()> {
-        let tensor = (index as usize)
-            .checked_sub(1)
-            .and_then(|i| self.tensors.get(i));
+        let tensor = (index as usize).checked_sub(1).and_then(|i| self.tensors.get(i));
         let slice =
             tensor.and_then(|runs| runs.get(usize::try_from(range.start / RUN_BYTES).ok()?));
         let slice = slice.ok_or(io::ErrorKind::InvalidInput)?;

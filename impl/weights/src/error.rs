@@ -71,6 +71,12 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
     },
+    /// A file is where the target should appear, and nobody said to replace it. [SEAL-11]
+    #[error("`{}`: target exists already", .path.display())]
+    TargetExists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     NoRandomness,
@@ -109,11 +115,7 @@ impl fmt::Display for Place {
                 write!(f, "tensor `{}{dots}`", shown.escape_debug())
             }
             Self::Sealed(index) => write!(f, "tensor `t{index:05}`"),
-            Self::Chunk {
-                tensor,
-                chunk,
-                byte,
-            } => {
+            Self::Chunk { tensor, chunk, byte } => {
                 write!(f, "tensor `t{tensor:05}`, chunk {chunk}, byte {byte}")
             }
         }

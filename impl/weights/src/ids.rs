@@ -55,11 +55,7 @@ impl Ids {
     pub fn fresh(weights: [u8; 16], version: u64) -> Result<Self, WeightsError> {
         let mut container = [0; 16];
         fill_random(&mut container)?;
-        Ok(Self {
-            container,
-            weights,
-            version,
-        })
+        Ok(Self { container, weights, version })
     }
 }
 
@@ -80,7 +76,5 @@ impl Threads {
 }
 
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), WeightsError> {
-    SystemRandom::new()
-        .fill(bytes)
-        .map_err(|_| WeightsError::NoRandomness)
+    SystemRandom::new().fill(bytes).map_err(|_| WeightsError::NoRandomness)
 }

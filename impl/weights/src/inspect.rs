@@ -19,11 +19,7 @@ use crate::storage::ReadAt;
 pub fn inspect(path: &Path) -> Result<SealedTable, WeightsError> {
     let file = open_source(path)?;
     let container = Container::read(&file, path)?;
-    let refuse = |place, rule| WeightsError::Sealed {
-        path: path.into(),
-        place,
-        rule,
-    };
+    let refuse = |place, rule| WeightsError::Sealed { path: path.into(), place, rule };
     let not_sealed = |why| refuse(Place::File, SealedRule::NotSealed(why));
     let mut table = identify(&container).map_err(not_sealed)?;
     let mut leaves = Vec::new();
@@ -31,18 +27,12 @@ pub fn inspect(path: &Path) -> Result<SealedTable, WeightsError> {
         let rule = |rule| refuse(Place::Sealed(index), rule);
         let named = tensor.name == public_name(index) && tensor.dtype == "U8";
         if !named || tensor.shape != [tensor.length] {
-            return Err(rule(SealedRule::NotSealed(
-                "tensor is not `U8` under its public name",
-            ))); // [SEAL-3]
+            return Err(rule(SealedRule::NotSealed("tensor is not `U8` under its public name"))); // [SEAL-3]
         }
         let layout =
             Layout::of_ciphertext(tensor.length).map_err(|_| rule(SealedRule::BadLength))?; // [SEAL-6]
         let begin = container.data_offset() + tensor.begin;
-        let io = |source| WeightsError::Io {
-            path: path.into(),
-            action: "read the file",
-            source,
-        };
+        let io = |source| WeightsError::Io { path: path.into(), action: "read the file", source };
         let (sealed, tags) = read_tensor(&file, begin, index, tensor, layout).map_err(io)?;
         leaves.push(merkle::leaf(index, &sealed.commitment, &tags));
         table.tensors.push(sealed);
@@ -61,9 +51,7 @@ pub fn inspect(path: &Path) -> Result<SealedTable, WeightsError> {
 fn identify(container: &Container) -> Result<SealedTable, &'static str> {
     let value = |key: &str| {
         let found = container.contents.metadata.iter().find(|(k, _)| k == key);
-        found
-            .map(|(_, v)| v.as_str())
-            .ok_or("metadata lacks a field")
+        found.map(|(_, v)| v.as_str()).ok_or("metadata lacks a field")
     };
     if value("format")? != FORMAT {
         return Err("metadata names another format");
@@ -72,9 +60,7 @@ fn identify(container: &Container) -> Result<SealedTable, &'static str> {
     Ok(SealedTable {
         container: id("container")?,
         weights: id("weights")?,
-        version: value("version")?
-            .parse()
-            .map_err(|_| "version is not a decimal number")?,
+        version: value("version")?.parse().map_err(|_| "version is not a decimal number")?,
         data_offset: container.data_offset(),
         tensors: Vec::new(),
         root: [0; 32],
@@ -101,28 +87,13 @@ fn read_tensor(
     }
     let mut tags = [0; 32];
     tags.copy_from_slice(hash.finish().as_ref());
-    let sealed = SealedTensor {
-        index,
-        offset: tensor.begin,
-        length: tensor.length,
-        salt,
-        commitment,
-    };
+    let sealed =
+        SealedTensor { index, offset: tensor.begin, length: tensor.length, salt, commitment };
     Ok((sealed, tags))
 }
 
 fn unhex(text: &str) -> Option<[u8; 16]> {
-    let digits = text
-        .bytes()
-        .map(|b| (b as char).to_digit(16))
-        .collect::<Option<Vec<_>>>()?;
-    let bytes: Vec<u8> = digits
-        .chunks_exact(2)
-        .map(|d| (d[0] << 4 | d[1]) as u8)
-        .collect();
-    if digits.len() == 32 {
-        bytes.try_into().ok()
-    } else {
-        None
-    }
+    let digits = text.bytes().map(|b| (b as char).to_digit(16)).collect::<Option<Vec<_>>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|d| (d[0] << 4 | d[1]) as u8).collect();
+    if digits.len() == 32 { bytes.try_into().ok() } else { None }
 }

@@ -21,10 +21,12 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+mod compare;
 pub mod container;
 mod context;
 mod destination;
 mod error;
+mod header;
 mod ids;
 mod inspect;
 mod manifest;
@@ -38,10 +40,12 @@ mod storage;
 
 pub use destination::{Buffers, Destination, RUN_BYTES, Sink};
 pub use error::{Place, SealedRule, SourceRule, TableRule, WeightsError};
+pub use header::{Header, OpenedTensor};
 pub use ids::{Dek, Ids, Threads};
 pub use inspect::inspect;
 pub use manifest::{SealedTable, SealedTensor};
-pub use open::{Header, Loaded, OpenedTensor, Reader};
+pub use open::{Loaded, Reader};
 pub use restore::restore;
 pub use seal::seal;
+pub use staged::Target;
 pub use storage::ReadAt;

@@ -57,19 +57,12 @@ pub struct SealedTable {
 impl SealedTable {
     /// The ids that every context carries.
     pub fn ids(&self) -> Ids {
-        Ids {
-            container: self.container,
-            weights: self.weights,
-            version: self.version,
-        }
+        Ids { container: self.container, weights: self.weights, version: self.version }
     }
 
     /// Bytes of the sealed file.
     pub fn file_len(&self) -> u64 {
-        let data = self
-            .tensors
-            .last()
-            .map_or(0, |t| t.offset.saturating_add(t.length));
+        let data = self.tensors.last().map_or(0, |t| t.offset.saturating_add(t.length));
         self.data_offset.saturating_add(data)
     }
 
@@ -81,9 +74,8 @@ impl SealedTable {
         }
         let (mut layouts, mut offset) = (Vec::with_capacity(self.tensors.len()), 0u64);
         for (index, tensor) in (0u32..).zip(&self.tensors) {
-            let layout = tensor
-                .check(index, offset)
-                .map_err(|rule| refuse(Place::Sealed(index), rule))?;
+            let layout =
+                tensor.check(index, offset).map_err(|rule| refuse(Place::Sealed(index), rule))?;
             layouts.push(layout);
             // Below 2^20 tensors of little over 2^40 bytes, so it fits.
             offset += tensor.length;
@@ -109,11 +101,7 @@ impl SealedTensor {
             return Err(TableRule::OffsetNotContiguous);
         }
         let layout = Layout::of_ciphertext(self.length).map_err(|_| TableRule::BadLength)?; // [SEAL-6]
-        let most = if index == 0 {
-            HEADER_MAX
-        } else {
-            TENSOR_BYTES_MAX
-        };
+        let most = if index == 0 { HEADER_MAX } else { TENSOR_BYTES_MAX };
         if layout.plaintext_len() > most {
             return Err(TableRule::TensorTooLong);
         }

@@ -29,7 +29,7 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     #[test]
@@ -39,9 +39,38 @@ mod tests {
         let four = node(node(leaves[0], leaves[1]), node(leaves[2], leaves[3]));
         assert_eq!(root(&leaves), node(four, leaves[4]));
         assert_eq!(root(&leaves[..4]), four);
-        assert_eq!(
-            root(&leaves[..3]),
-            node(node(leaves[0], leaves[1]), leaves[2])
-        );
+        assert_eq!(root(&leaves[..3]), node(node(leaves[0], leaves[1]), leaves[2]));
+    }
+
+    #[test]
+    fn seal_9_root_agrees_with_the_specification() {
+        let mut count = 0;
+        for case in spec_vectors().iter().filter(|c| c["expect"]["root"].is_string()) {
+            let tensors = case["input"]["tensors"].as_array().expect("an array");
+            let leaves: Vec<_> = tensors.iter().map(leaf_of).collect();
+            assert_eq!(root(&leaves).to_vec(), unhex(&case["expect"]["root"]), "{}", case["name"]);
+            count += 1;
+        }
+        assert!(count >= 3);
+    }
+
+    fn leaf_of(tensor: &serde_json::Value) -> [u8; 32] {
+        let tags: Vec<u8> =
+            tensor["tags"].as_array().expect("an array").iter().flat_map(unhex).collect();
+        let tags = digest(&SHA256, &tags).as_ref().try_into().expect("32 bytes");
+        let index = tensor["index"].as_u64().expect("a number") as u32;
+        leaf(index, &unhex(&tensor["commitment"]).try_into().expect("32 bytes"), &tags)
+    }
+
+    pub(crate) fn spec_vectors() -> Vec<serde_json::Value> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../spec/vectors/sealing.json");
+        let text = std::fs::read_to_string(path).expect("the vectors are in the repository");
+        serde_json::from_str(&text).expect("the vectors are JSON")
+    }
+
+    pub(crate) fn unhex(text: &serde_json::Value) -> Vec<u8> {
+        let text = text.as_str().expect("hexadecimal text");
+        let digit = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal text");
+        (0..text.len()).step_by(2).map(digit).collect()
     }
 }

@@ -10,15 +10,14 @@ use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use split_custody_kernels::{
-    CHUNK_BYTES, ChunkError, HEADER_BYTES, Layout, Opener, Portable, STRIDE_BYTES, Tag,
-};
+use split_custody_kernels::{CHUNK_BYTES, ChunkError, Layout, Opener, Portable, STRIDE_BYTES, Tag};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::container::Contents;
+use crate::compare::compare;
 use crate::context::Context;
 use crate::destination::{Destination, Sink};
 use crate::error::{Place, SealedRule, WeightsError};
+use crate::header::{Header, OpenedTensor};
 use crate::ids::{Dek, Threads};
 use crate::manifest::SealedTable;
 use crate::merkle;
@@ -33,28 +32,6 @@ pub struct Reader<S = File> {
     path: PathBuf,
     table: SealedTable,
     layouts: Vec<Layout>,
-}
-
-/// The original header, opened. Names, dtypes and shapes come from nowhere else. [SEAL-4]
-pub struct Header {
-    bytes: Zeroizing<Vec<u8>>,
-    contents: Contents,
-    tags: [u8; 32],
-}
-
-/// One tensor as the original header has it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct OpenedTensor {
-    /// Its index in the table, from 1 on.
-    pub index: u32,
-    /// Its name.
-    pub name: String,
-    /// Its dtype.
-    pub dtype: String,
-    /// Its shape.
-    pub shape: Vec<u64>,
-    /// Bytes of plaintext.
-    pub length: u64,
 }
 
 /// Proof of a whole load: every tensor, every tag, and the root. [SEAL-9]
@@ -76,32 +53,6 @@ impl Loaded {
     }
 }
 
-impl Header {
-    /// The original header's bytes, without the length before them.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The tensors, in file order.
-    pub fn tensors(&self) -> Vec<OpenedTensor> {
-        let opened = |(index, t): (u32, &crate::container::Tensor)| {
-            let (name, dtype, shape) = (t.name.clone(), t.dtype.clone(), t.shape.clone());
-            OpenedTensor {
-                index,
-                name,
-                dtype,
-                shape,
-                length: t.length,
-            }
-        };
-        (1u32..).zip(&self.contents.tensors).map(opened).collect()
-    }
-
-    pub(crate) fn contents(&self) -> &Contents {
-        &self.contents
-    }
-}
-
 impl Reader<File> {
     /// Opens a file and compares it with its table. [SEAL-8]
     pub fn open(path: &Path, table: &SealedTable) -> Result<Self, WeightsError> {
@@ -119,13 +70,8 @@ impl<S: ReadAt> Reader<S> {
     /// The same over any bytes; `path` is for errors. [SEAL-8]
     pub fn over(source: S, path: &Path, table: &SealedTable) -> Result<Self, WeightsError> {
         let layouts = table.check()?; // [SEAL-6]
-        let reader = Self {
-            source,
-            path: path.into(),
-            table: table.clone(),
-            layouts,
-        };
-        reader.compare()?;
+        let reader = Self { source, path: path.into(), table: table.clone(), layouts };
+        compare(&reader.source, path, table)?;
         Ok(reader)
     }
 
@@ -143,20 +89,8 @@ impl<S: ReadAt> Reader<S> {
         let mut bytes = Zeroizing::new(vec![0; layout.plaintext_len() as usize]);
         let mut tags = Vec::new();
         self.open_run(&opener, 0, 0..layout.chunks(), &mut bytes, &mut tags)?;
-        let disagrees = || self.refuse(Place::Sealed(0), SealedRule::HeaderDisagrees);
-        let contents = Contents::parse(&bytes).map_err(|_| disagrees())?;
-        let lengths = contents.tensors.iter().map(|t| t.length);
-        if !lengths.eq(self.layouts[1..].iter().map(Layout::plaintext_len)) {
-            return Err(disagrees()); // [SEAL-4]
-        }
-        let mut digest = [0; 32];
-        let tags: Vec<u8> = tags.iter().flat_map(|t| t.0).collect();
-        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, &tags).as_ref());
-        Ok(Header {
-            bytes,
-            contents,
-            tags: digest,
-        })
+        let header = Header::check(bytes, &tags, &self.layouts[1..]);
+        header.ok_or_else(|| self.refuse(Place::Sealed(0), SealedRule::HeaderDisagrees)) // [SEAL-4]
     }
 
     /// The tensors of the original file.
@@ -197,17 +131,12 @@ impl<S: ReadAt> Reader<S> {
         threads: Threads,
         destination: &dyn Destination,
     ) -> Result<Loaded, WeightsError> {
-        if header.contents.tensors.len() + 1 != self.layouts.len() {
+        if header.contents().tensors.len() + 1 != self.layouts.len() {
             return Err(self.refuse(Place::Sealed(0), SealedRule::HeaderDisagrees));
         }
         let layouts = &self.layouts[1..];
         let queue = Queue::new(layouts, threads);
-        let mut wipe = Wipe {
-            queue: &queue,
-            layouts,
-            destination,
-            armed: true,
-        };
+        let mut wipe = Wipe { queue: &queue, layouts, destination, armed: true };
         let digests = queue.drive(|| {
             let mut current: Option<(usize, Opener<'_, Portable>)> = None;
             move |run: &Run, tags: &mut Vec<Tag>| {
@@ -241,10 +170,7 @@ impl<S: ReadAt> Reader<S> {
         if range.is_empty() {
             return self.open_run(opener, index, run.chunks.clone(), &mut [], tags);
         }
-        let refuse = |source| WeightsError::Destination {
-            place: Place::Sealed(index),
-            source,
-        };
+        let refuse = |source| WeightsError::Destination { place: Place::Sealed(index), source };
         let (len, mut opened) = (range.end - range.start, None);
         destination
             .with_slice(index, range, &mut |out| {
@@ -289,10 +215,7 @@ impl<S: ReadAt> Reader<S> {
         let range = opener.layout().ciphertext_range(&run);
         if let Some(sealed) = self.source.bytes(begin + range.start..begin + range.end) {
             tags.extend(
-                sealed
-                    .chunks(STRIDE_BYTES)
-                    .filter_map(<[u8]>::last_chunk)
-                    .map(|t| Tag(*t)),
+                sealed.chunks(STRIDE_BYTES).filter_map(<[u8]>::last_chunk).map(|t| Tag(*t)),
             );
             return opener.open_run(run, sealed, out).map_err(Stopped::Chunk);
         }
@@ -310,12 +233,8 @@ impl<S: ReadAt> Reader<S> {
                 buffers.push(IoSliceMut::new(&mut tag.0));
             }
             let at = begin + opener.layout().ciphertext_range(&batch).start;
-            self.source
-                .read_exact_vectored_at(&mut buffers, at)
-                .map_err(Stopped::Read)?;
-            opener
-                .open_run_in_place(batch, &tags[first..], bodies)
-                .map_err(Stopped::Chunk)?;
+            self.source.read_exact_vectored_at(&mut buffers, at).map_err(Stopped::Read)?;
+            opener.open_run_in_place(batch, &tags[first..], bodies).map_err(Stopped::Chunk)?;
             out = rest;
         }
         Ok(())
@@ -327,27 +246,14 @@ impl<S: ReadAt> Reader<S> {
         header: &Header,
         index: u32,
     ) -> Result<Opener<'static, Portable>, WeightsError> {
-        let tensor = index
-            .checked_sub(1)
-            .and_then(|i| header.contents.tensors.get(i as usize));
+        let tensor = index.checked_sub(1).and_then(|i| header.contents().tensors.get(i as usize));
         let layout = self.layouts.get(index as usize);
         let (Some(tensor), Some(layout)) = (tensor, layout) else {
-            return Err(WeightsError::NoSuchTensor {
-                path: self.path.clone(),
-                index,
-            });
+            return Err(WeightsError::NoSuchTensor { path: self.path.clone(), index });
         };
         let (name, dtype, shape) = (&tensor.name, &tensor.dtype, &tensor.shape);
         let (count, length) = (self.layouts.len() as u32, layout.plaintext_len());
-        let context = Context {
-            ids: &self.table.ids(),
-            index,
-            count,
-            name,
-            dtype,
-            shape,
-            length,
-        };
+        let context = Context { ids: &self.table.ids(), index, count, name, dtype, shape, length };
         self.opener(key, index, &context)
     }
 
@@ -360,60 +266,15 @@ impl<S: ReadAt> Reader<S> {
         // From the table, not from the file: the file may have changed since it was compared.
         let header = self.table.tensors[index as usize].header();
         let layout = self.layouts[index as usize];
-        Opener::new(
-            &Portable,
-            key.input_key(),
-            &context.encode(),
-            layout,
-            &header,
-        )
-        .map_err(|error| self.chunk_error(error, index)) // [SEAL-5]
-    }
-
-    /// Compares every public byte of the file with the table. [SEAL-8]
-    fn compare(&self) -> Result<(), WeightsError> {
-        let (found, expected) = (
-            self.source.size().map_err(|e| self.cannot_read(e))?,
-            self.table.file_len(),
-        );
-        let public = self.table.public_header();
-        let mut start = vec![
-            0;
-            public
-                .len()
-                .min(usize::try_from(found).unwrap_or(usize::MAX))
-        ];
-        self.source
-            .read_exact_at(&mut start, 0)
-            .map_err(|e| self.cannot_read(e))?;
-        if let Some(at) = start.iter().zip(&public).position(|(a, b)| a != b) {
-            return Err(self.refuse(Place::Byte(at as u64), SealedRule::HeaderDiffers)); // [SEAL-3] [SEAL-8]
-        }
-        if found != expected {
-            return Err(self.refuse(Place::File, SealedRule::SizeDiffers { expected, found })); // [SEAL-8]
-        }
-        for tensor in &self.table.tensors {
-            let mut header = [0; HEADER_BYTES];
-            let at = self.table.data_offset + tensor.offset;
-            self.source
-                .read_exact_at(&mut header, at)
-                .map_err(|e| self.cannot_read(e))?;
-            if header[..24] != tensor.salt {
-                return Err(self.refuse(Place::Sealed(tensor.index), SealedRule::SaltDiffers)); // [SEAL-8]
-            }
-            if header[24..] != tensor.commitment {
-                return Err(self.refuse(Place::Sealed(tensor.index), SealedRule::CommitmentDiffers)); // [SEAL-8]
-            }
-        }
-        Ok(())
+        Opener::new(&Portable, key.input_key(), &context.encode(), layout, &header)
+            .map_err(|error| self.chunk_error(error, index)) // [SEAL-5]
     }
 
     fn check_root(&self, header: &Header, digests: TagDigests) -> Result<(), WeightsError> {
-        let tags = std::iter::once(&header.tags).chain(&digests);
+        let tags = std::iter::once(header.tags()).chain(&digests);
         let leaves = self.table.tensors.iter().zip(tags);
-        let leaves: Vec<_> = leaves
-            .map(|(t, tags)| merkle::leaf(t.index, &t.commitment, tags))
-            .collect();
+        let leaves: Vec<_> =
+            leaves.map(|(t, tags)| merkle::leaf(t.index, &t.commitment, tags)).collect();
         if leaves.len() == self.layouts.len() && merkle::root(&leaves) == self.table.root {
             Ok(())
         } else {
@@ -424,19 +285,10 @@ impl<S: ReadAt> Reader<S> {
     fn chunk_error(&self, error: ChunkError, index: u32) -> WeightsError {
         match error {
             ChunkError::ChunkTampered { index: chunk } => {
-                let within = self.layouts[index as usize]
-                    .ciphertext_range(&(chunk..chunk))
-                    .start;
+                let within = self.layouts[index as usize].ciphertext_range(&(chunk..chunk)).start;
                 let byte =
                     self.table.data_offset + self.table.tensors[index as usize].offset + within;
-                self.refuse(
-                    Place::Chunk {
-                        tensor: index,
-                        chunk,
-                        byte,
-                    },
-                    SealedRule::ChunkTampered,
-                )
+                self.refuse(Place::Chunk { tensor: index, chunk, byte }, SealedRule::ChunkTampered)
             }
             ChunkError::CommitmentMismatch => {
                 self.refuse(Place::Sealed(index), SealedRule::CommitmentMismatch)
@@ -446,19 +298,11 @@ impl<S: ReadAt> Reader<S> {
     }
 
     fn cannot_read(&self, source: io::Error) -> WeightsError {
-        WeightsError::Io {
-            path: self.path.clone(),
-            action: "read the sealed tensors",
-            source,
-        }
+        WeightsError::Io { path: self.path.clone(), action: "read the sealed tensors", source }
     }
 
     fn refuse(&self, place: Place, rule: SealedRule) -> WeightsError {
-        WeightsError::Sealed {
-            path: self.path.clone(),
-            place,
-            rule,
-        }
+        WeightsError::Sealed { path: self.path.clone(), place, rule }
     }
 }
 

@@ -46,18 +46,9 @@ impl Iterator for Runs<'_> {
         let chunks = self.layouts.get(self.tensor)?.chunks();
         let end = chunks.min(self.chunk + RUN_CHUNKS);
         let last = end == chunks;
-        let run = Run {
-            ordinal: self.ordinal,
-            tensor: self.tensor,
-            chunks: self.chunk..end,
-            last,
-        };
+        let run = Run { ordinal: self.ordinal, tensor: self.tensor, chunks: self.chunk..end, last };
         self.ordinal += 1;
-        (self.tensor, self.chunk) = if last {
-            (self.tensor + 1, 0)
-        } else {
-            (self.tensor, end)
-        };
+        (self.tensor, self.chunk) = if last { (self.tensor + 1, 0) } else { (self.tensor, end) };
         Some(run)
     }
 }
@@ -87,22 +78,10 @@ struct State<'a> {
 impl<'a> Queue<'a> {
     /// All runs of `layouts`, for at most `threads` threads.
     pub fn new(layouts: &'a [Layout], threads: Threads) -> Self {
-        let total: u64 = layouts
-            .iter()
-            .map(|l| l.chunks().div_ceil(RUN_CHUNKS))
-            .sum();
-        let threads = threads
-            .0
-            .get()
-            .min(usize::try_from(total).unwrap_or(usize::MAX))
-            .max(1);
+        let total: u64 = layouts.iter().map(|l| l.chunks().div_ceil(RUN_CHUNKS)).sum();
+        let threads = threads.0.get().min(usize::try_from(total).unwrap_or(usize::MAX)).max(1);
         let state = State {
-            runs: Runs {
-                layouts,
-                tensor: 0,
-                chunk: 0,
-                ordinal: 0,
-            },
+            runs: Runs { layouts, tensor: 0, chunk: 0, ordinal: 0 },
             drained: 0,
             parked: BTreeMap::new(),
             hash: Context::new(&SHA256),
@@ -111,13 +90,7 @@ impl<'a> Queue<'a> {
             stopped: false,
         };
         let window = 8 * threads as u64;
-        Self {
-            layouts,
-            state: Mutex::new(state),
-            moved: Condvar::new(),
-            window,
-            threads,
-        }
+        Self { layouts, state: Mutex::new(state), moved: Condvar::new(), window, threads }
     }
 
     /// Works until every run is done or one has failed. Each thread makes its own worker.
@@ -141,13 +114,8 @@ impl<'a> Queue<'a> {
     /// The runs that were handed out so far, for whoever must undo them.
     pub fn taken(&self) -> impl Iterator<Item = Run> + use<'a> {
         let taken = self.lock().runs.ordinal;
-        Runs {
-            layouts: self.layouts,
-            tensor: 0,
-            chunk: 0,
-            ordinal: 0,
-        }
-        .take_while(move |r| r.ordinal < taken)
+        Runs { layouts: self.layouts, tensor: 0, chunk: 0, ordinal: 0 }
+            .take_while(move |r| r.ordinal < taken)
     }
 
     fn work(&self, mut worker: impl FnMut(&Run, &mut Vec<Tag>) -> Result<(), WeightsError>) {
@@ -165,16 +133,9 @@ impl<'a> Queue<'a> {
         let mut state = self.lock();
         // INVARIANT: whoever holds the oldest unfinished run is not waiting here, so the window moves.
         while !state.stopped && state.runs.ordinal - state.drained >= self.window {
-            state = self
-                .moved
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.stopped {
-            None
-        } else {
-            state.runs.next()
-        }
+        if state.stopped { None } else { state.runs.next() }
     }
 
     fn done(&self, run: Run, tags: Vec<Tag>) {
@@ -199,11 +160,7 @@ impl<'a> Queue<'a> {
     fn fail(&self, run: &Run, error: WeightsError) {
         let mut state = self.lock();
         state.stopped = true;
-        if state
-            .failed
-            .as_ref()
-            .is_none_or(|(ordinal, _)| run.ordinal < *ordinal)
-        {
+        if state.failed.as_ref().is_none_or(|(ordinal, _)| run.ordinal < *ordinal) {
             state.failed = Some((run.ordinal, error));
         }
         self.moved.notify_all();

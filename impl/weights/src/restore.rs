@@ -15,20 +15,22 @@ use zeroize::Zeroizing;
 use crate::container::PREFIX;
 use crate::destination::Destination;
 use crate::error::WeightsError;
+use crate::header::Header;
 use crate::ids::{Dek, Threads};
 use crate::manifest::SealedTable;
-use crate::open::{Header, Loaded, Reader};
-use crate::staged::{self, Access, Staged};
+use crate::open::{Loaded, Reader};
+use crate::staged::{Access, Staged, Target};
 
 /// Opens the sealed file at `path` and writes the original to `target`.
-pub fn restore(
+pub fn restore<'p>(
     path: &Path,
     table: &SealedTable,
     key: &Dek,
-    target: &Path,
+    target: impl Into<Target<'p>>,
     threads: Threads,
 ) -> Result<Loaded, WeightsError> {
-    staged::check_distinct(path, target)?;
+    let target = target.into();
+    target.check(path)?; // [SEAL-11]
     let reader = Reader::open(path, table)?;
     let header = reader.open_header(key)?;
     let data = PREFIX + header.bytes().len() as u64;
@@ -38,12 +40,7 @@ pub fn restore(
     let written = staged.file().write_all_at(&length, 0);
     let written = written.and_then(|()| staged.file().write_all_at(header.bytes(), PREFIX));
     written.map_err(|source| staged.cannot_write(source))?;
-    let pages = Pages {
-        file: staged.file(),
-        data,
-        header: &header,
-        spare: Mutex::new(Vec::new()),
-    };
+    let pages = Pages { file: staged.file(), data, header: &header, spare: Mutex::new(Vec::new()) };
     let loaded = reader.open_all(key, &header, threads, &pages)?;
     staged.commit()?; // [SEAL-11]
     Ok(loaded)
@@ -64,9 +61,8 @@ impl Destination for Pages<'_> {
         range: Range<u64>,
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> io::Result<()> {
-        let tensor = (index as usize)
-            .checked_sub(1)
-            .and_then(|i| self.header.contents().tensors.get(i));
+        let tensor =
+            (index as usize).checked_sub(1).and_then(|i| self.header.contents().tensors.get(i));
         let at = self.data + tensor.ok_or(io::ErrorKind::InvalidInput)?.begin + range.start;
         let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffer = spare().pop().unwrap_or_default();

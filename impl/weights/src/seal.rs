@@ -21,35 +21,28 @@ use crate::ids::{Dek, Ids, Threads, fill_random};
 use crate::manifest::{SealedTable, SealedTensor, public_header};
 use crate::merkle;
 use crate::pool::{Queue, RUN_CHUNKS, Run};
-use crate::staged::{self, Access, Staged};
+use crate::staged::{self, Access, Staged, Target};
 use crate::storage::{ReadAt, WriteAt};
 
 /// Seals `source` into `target` under a DEK that seals nothing else. [SEAL-1]
 ///
 /// `progress` is called from any of the threads with the plaintext bytes sealed since its last call.
-pub fn seal(
+pub fn seal<'p>(
     source: &Path,
-    target: &Path,
+    target: impl Into<Target<'p>>,
     key: &Dek,
     ids: &Ids,
     threads: Threads,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<SealedTable, WeightsError> {
-    staged::check_distinct(source, target)?;
+    let target = target.into();
+    target.check(source)?; // [SEAL-11]
     let file = open_source(source)?;
     let container = Container::read(&file, source)?; // [SEAL-10]
     let plan = Plan::new(&container, key, ids, source)?;
     let staged = Staged::new(target, plan.table.file_len(), Access::Shared)?;
-    let (from, to) = (
-        At {
-            bytes: &file,
-            path: source,
-        },
-        At {
-            bytes: staged.file(),
-            path: target,
-        },
-    );
+    let (from, to) =
+        (At { bytes: &file, path: source }, At { bytes: staged.file(), path: target.path() });
     let table = plan.seal(from, to, threads, progress)?;
     staged.commit()?; // [SEAL-11]
     Ok(table)
@@ -96,27 +89,11 @@ impl<'a> Plan<'a> {
         if layouts.len() > TENSORS_MAX || public.len() as u64 > PREFIX + HEADER_MAX {
             return Err(refuse()); // [SEAL-10]
         }
-        let &Ids {
-            container: id,
-            weights,
-            version,
-        } = ids;
+        let &Ids { container: id, weights, version } = ids;
         let (data_offset, root) = (public.len() as u64, [0; 32]);
-        let table = SealedTable {
-            container: id,
-            weights,
-            version,
-            data_offset,
-            tensors: Vec::new(),
-            root,
-        };
-        let mut plan = Self {
-            container,
-            key,
-            public,
-            layouts,
-            table,
-        };
+        let table =
+            SealedTable { container: id, weights, version, data_offset, tensors: Vec::new(), root };
+        let mut plan = Self { container, key, public, layouts, table };
         plan.table.tensors = plan.tensors()?;
         Ok(plan)
     }
@@ -130,50 +107,25 @@ impl<'a> Plan<'a> {
             let mut commitment = [0; 32];
             commitment.copy_from_slice(&sealer.header()[salt.len()..]);
             let length = layout.ciphertext_len();
-            tensors.push(SealedTensor {
-                index,
-                offset,
-                length,
-                salt,
-                commitment,
-            });
+            tensors.push(SealedTensor { index, offset, length, salt, commitment });
             offset += length;
         }
         Ok(tensors)
     }
 
     fn sealer(&self, index: u32, salt: &[u8; 24]) -> Sealer<'static, Portable> {
-        let (ids, count, layout) = (
-            self.table.ids(),
-            self.layouts.len() as u32,
-            self.layouts[index as usize],
-        );
+        let (ids, count, layout) =
+            (self.table.ids(), self.layouts.len() as u32, self.layouts[index as usize]);
         let length = layout.plaintext_len();
-        let context = match index
-            .checked_sub(1)
-            .map(|i| &self.container.contents.tensors[i as usize])
-        {
-            None => Context::of_header(&ids, count, length),
-            Some(tensor) => {
-                let (name, dtype, shape) = (&tensor.name, &tensor.dtype, &tensor.shape);
-                Context {
-                    ids: &ids,
-                    index,
-                    count,
-                    name,
-                    dtype,
-                    shape,
-                    length,
+        let context =
+            match index.checked_sub(1).map(|i| &self.container.contents.tensors[i as usize]) {
+                None => Context::of_header(&ids, count, length),
+                Some(tensor) => {
+                    let (name, dtype, shape) = (&tensor.name, &tensor.dtype, &tensor.shape);
+                    Context { ids: &ids, index, count, name, dtype, shape, length }
                 }
-            }
-        };
-        Sealer::new(
-            &Portable,
-            self.key.input_key(),
-            &Salt(*salt),
-            &context.encode(),
-            layout,
-        ) // [SEAL-2]
+            };
+        Sealer::new(&Portable, self.key.input_key(), &Salt(*salt), &context.encode(), layout) // [SEAL-2]
     }
 
     /// Seals every run, then knows the root.
@@ -191,19 +143,12 @@ impl<'a> Plan<'a> {
         let plan = &self;
         let digests = Queue::new(&plan.layouts, threads).drive(|| {
             let buffer = Zeroizing::new(vec![0; HEADER_BYTES + RUN_CHUNKS as usize * STRIDE_BYTES]);
-            let mut worker = Worker {
-                plan,
-                source,
-                target,
-                buffer,
-                current: None,
-            };
+            let mut worker = Worker { plan, source, target, buffer, current: None };
             move |run: &Run, tags: &mut Vec<Tag>| worker.seal_run(run, tags).map(progress)
         })?;
         let leaves = self.table.tensors.iter().zip(&digests);
-        let leaves: Vec<_> = leaves
-            .map(|(t, tags)| merkle::leaf(t.index, &t.commitment, tags))
-            .collect();
+        let leaves: Vec<_> =
+            leaves.map(|(t, tags)| merkle::leaf(t.index, &t.commitment, tags)).collect();
         self.table.root = merkle::root(&leaves); // [SEAL-9] [SEAL-12]
         Ok(self.table)
     }
@@ -225,11 +170,7 @@ impl<T> Copy for At<'_, T> {}
 
 impl<T> At<'_, T> {
     fn error(&self, action: &'static str, source: io::Error) -> WeightsError {
-        WeightsError::Io {
-            path: self.path.into(),
-            action,
-            source,
-        }
+        WeightsError::Io { path: self.path.into(), action, source }
     }
 }
 
@@ -257,33 +198,15 @@ impl<R: ReadAt, W: WriteAt> Worker<'_, R, W> {
         );
         let body = HEADER_BYTES..HEADER_BYTES + (range.end - range.start) as usize;
         let sealed = &mut self.buffer[body.clone()];
-        let filled = fill(
-            self.plan,
-            self.source.bytes,
-            &sealer,
-            run,
-            plain.clone(),
-            sealed,
-        );
+        let filled = fill(self.plan, self.source.bytes, &sealer, run, plain.clone(), sealed);
         filled.map_err(|e| self.source.error("read the tensors", e))?;
-        tags.extend(
-            sealed
-                .chunks(STRIDE_BYTES)
-                .filter_map(<[u8]>::last_chunk)
-                .map(|t| Tag(*t)),
-        );
+        tags.extend(sealed.chunks(STRIDE_BYTES).filter_map(<[u8]>::last_chunk).map(|t| Tag(*t)));
         // The message's header goes out together with its first run.
         self.buffer[..HEADER_BYTES].copy_from_slice(sealer.header());
-        let (from, begin) = if run.chunks.start == 0 {
-            (0, 0)
-        } else {
-            (HEADER_BYTES, range.start)
-        };
+        let (from, begin) =
+            if run.chunks.start == 0 { (0, 0) } else { (HEADER_BYTES, range.start) };
         let at = table.data_offset + tensor.offset + begin;
-        let written = self
-            .target
-            .bytes
-            .write_all_at(&self.buffer[from..body.end], at);
+        let written = self.target.bytes.write_all_at(&self.buffer[from..body.end], at);
         written.map_err(|e| self.target.error("write the file", e))?;
         self.current = Some((run.tensor, sealer));
         Ok(plain.end - plain.start)
@@ -306,9 +229,7 @@ fn fill(
         Some(tensor) => source.bytes(container.file_range(tensor, &plain)),
     };
     if let Some(plain) = memory {
-        sealer
-            .seal_run(run.chunks.clone(), plain, sealed)
-            .expect(fits);
+        sealer.seal_run(run.chunks.clone(), plain, sealed).expect(fits);
         return Ok(());
     }
     let mut at = container.file_range(run.tensor - 1, &plain).start;
@@ -317,14 +238,11 @@ fn fill(
         .zip((run.chunks.start..).step_by(BATCH_CHUNKS))
     {
         let chunks = batch.len().div_ceil(STRIDE_BYTES);
-        let split = batch
-            .chunks_mut(STRIDE_BYTES)
-            .filter_map(<[u8]>::split_last_chunk_mut::<TAG_BYTES>);
+        let split =
+            batch.chunks_mut(STRIDE_BYTES).filter_map(<[u8]>::split_last_chunk_mut::<TAG_BYTES>);
         let mut buffers: Vec<_> = split.map(|(body, _)| IoSliceMut::new(body)).collect();
         source.read_exact_vectored_at(&mut buffers, at)?;
-        sealer
-            .seal_run_in_place(first..first + chunks as u64, batch)
-            .expect(fits);
+        sealer.seal_run_in_place(first..first + chunks as u64, batch).expect(fits);
         at += (batch.len() - chunks * TAG_BYTES) as u64;
     }
     Ok(())

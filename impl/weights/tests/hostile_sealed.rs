@@ -6,6 +6,7 @@ use split_custody_weights::{
     Dek, Place, SealedRule, SealedTable, TableRule, WeightsError, inspect,
 };
 
+use common::forge::{rename, resize, swap_messages, table_of, with_public_header};
 use common::{CHUNK, STRIDE, Sealed, load, refused, safetensors};
 
 #[test]
@@ -26,24 +27,11 @@ fn seal_8_sealed_cut_at_every_byte() {
 #[test]
 fn seal_6_sealed_cut_at_every_boundary_with_a_table_to_match() {
     let sealed = Sealed::of(&[3 * CHUNK + 5]);
-    for cut in [
-        0,
-        1,
-        55,
-        56,
-        56 + 15,
-        56 + STRIDE,
-        56 + STRIDE + 15,
-        56 + 3 * STRIDE,
-    ] {
+    for cut in [0, 1, 55, 56, 56 + 15, 56 + STRIDE, 56 + STRIDE + 15, 56 + 3 * STRIDE] {
         let mut table = sealed.table.clone();
         table.tensors[1].length = cut as u64;
         let rule = TableRule::BadLength;
-        assert_table(
-            sealed.load_bytes(&sealed.bytes(), &table).map(drop),
-            Place::Sealed(1),
-            rule,
-        );
+        assert_table(sealed.load_bytes(&sealed.bytes(), &table).map(drop), Place::Sealed(1), rule);
     }
 }
 
@@ -74,11 +62,7 @@ fn seal_7_chunks_swapped_within_tensor() {
         let (a, b) = b[begin..begin + 2 * STRIDE].split_at_mut(STRIDE);
         a.swap_with_slice(b);
     });
-    let place = Place::Chunk {
-        tensor: 2,
-        chunk: 0,
-        byte: begin as u64,
-    };
+    let place = Place::Chunk { tensor: 2, chunk: 0, byte: begin as u64 };
     assert_eq!(refused(harmed), (place, SealedRule::ChunkTampered));
 }
 
@@ -106,10 +90,7 @@ fn seal_2_tensors_swapped_with_a_table_to_match() {
     let sealed = Sealed::of(&[100, 100]);
     let mut bytes = sealed.bytes();
     swap_messages(&sealed, &mut bytes, 1, 2);
-    assert_eq!(
-        refused(sealed.load_bytes(&bytes, &table_of(&sealed, &bytes))),
-        mismatch(1)
-    );
+    assert_eq!(refused(sealed.load_bytes(&bytes, &table_of(&sealed, &bytes))), mismatch(1));
 }
 
 #[test]
@@ -125,10 +106,7 @@ fn seal_2_tensor_from_another_file_under_the_same_key() {
         refused(sealed.load_bytes(&bytes, &sealed.table)),
         (Place::Sealed(1), SealedRule::SaltDiffers)
     );
-    assert_eq!(
-        refused(sealed.load_bytes(&bytes, &table_of(&sealed, &bytes))),
-        mismatch(1)
-    );
+    assert_eq!(refused(sealed.load_bytes(&bytes, &table_of(&sealed, &bytes))), mismatch(1));
 }
 
 #[test]
@@ -148,10 +126,7 @@ fn seal_2_tensor_left_out() {
     table.tensors.pop();
     let data = &sealed.bytes()[sealed.begin(0)..sealed.begin(2)];
     let bytes = with_public_header(&mut table, data);
-    assert_eq!(
-        refused(sealed.load_bytes(&bytes, &sealed.table)).0,
-        Place::Byte(0)
-    );
+    assert_eq!(refused(sealed.load_bytes(&bytes, &sealed.table)).0, Place::Byte(0));
     assert_eq!(refused(sealed.load_bytes(&bytes, &table)), mismatch(0));
 }
 
@@ -167,15 +142,9 @@ fn seal_8_trailing_byte() {
 fn seal_8_header_lies_about_length() {
     let sealed = Sealed::of(&[10]);
     let lie = |b: &mut Vec<u8>| b[..8].copy_from_slice(&u64::MAX.to_le_bytes());
-    assert_eq!(
-        refused(sealed.load_harmed(lie)),
-        (Place::Byte(0), SealedRule::HeaderDiffers)
-    );
+    assert_eq!(refused(sealed.load_harmed(lie)), (Place::Byte(0), SealedRule::HeaderDiffers));
     let name = |b: &mut Vec<u8>| {
-        let at = b
-            .windows(6)
-            .position(|w| w == b"t00001")
-            .expect("its public name");
+        let at = b.windows(6).position(|w| w == b"t00001").expect("its public name");
         b[at + 5] = b'2';
     };
     assert!(matches!(
@@ -190,19 +159,13 @@ fn seal_8_older_version_table() {
     let mut table = sealed.table.clone();
     table.version = 6;
     let (place, rule) = refused(sealed.load_bytes(&sealed.bytes(), &table));
-    assert!(matches!(
-        (place, rule),
-        (Place::Byte(_), SealedRule::HeaderDiffers)
-    ));
+    assert!(matches!((place, rule), (Place::Byte(_), SealedRule::HeaderDiffers)));
 }
 
 #[test]
 fn seal_5_wrong_key() {
     let sealed = Sealed::of(&[10]);
-    assert_eq!(
-        refused(load(&sealed.path, &sealed.table, &Dek::new([0; 32]))),
-        mismatch(0)
-    );
+    assert_eq!(refused(load(&sealed.path, &sealed.table, &Dek::new([0; 32]))), mismatch(0));
 }
 
 #[test]
@@ -218,10 +181,7 @@ fn seal_5_salt_tampered_with_a_table_to_match() {
     let sealed = Sealed::of(&[10]);
     let mut bytes = sealed.bytes();
     bytes[sealed.begin(1)] ^= 1;
-    assert_eq!(
-        refused(sealed.load_bytes(&bytes, &table_of(&sealed, &bytes))),
-        mismatch(1)
-    );
+    assert_eq!(refused(sealed.load_bytes(&bytes, &table_of(&sealed, &bytes))), mismatch(1));
 }
 
 #[test]
@@ -229,10 +189,7 @@ fn seal_8_commitment_tampered() {
     let sealed = Sealed::of(&[10]);
     let at = sealed.begin(1);
     let harmed = sealed.load_harmed(|b| b[at + 24] ^= 1);
-    assert_eq!(
-        refused(harmed),
-        (Place::Sealed(1), SealedRule::CommitmentDiffers)
-    );
+    assert_eq!(refused(harmed), (Place::Sealed(1), SealedRule::CommitmentDiffers));
 }
 
 #[test]
@@ -240,10 +197,7 @@ fn seal_5_commitment_tampered_with_a_table_to_match() {
     let sealed = Sealed::of(&[10]);
     let mut bytes = sealed.bytes();
     bytes[sealed.begin(1) + 55] ^= 1;
-    assert_eq!(
-        refused(sealed.load_bytes(&bytes, &table_of(&sealed, &bytes))),
-        mismatch(1)
-    );
+    assert_eq!(refused(sealed.load_bytes(&bytes, &table_of(&sealed, &bytes))), mismatch(1));
 }
 
 #[test]
@@ -251,11 +205,7 @@ fn seal_7_tag_tampered() {
     let sealed = Sealed::of(&[5, 40 * CHUNK]);
     let begin = sealed.begin(2) + 56;
     let harmed = sealed.load_harmed(|b| b[begin + 33 * STRIDE + CHUNK] ^= 1);
-    let place = Place::Chunk {
-        tensor: 2,
-        chunk: 33,
-        byte: (begin + 33 * STRIDE) as u64,
-    };
+    let place = Place::Chunk { tensor: 2, chunk: 33, byte: (begin + 33 * STRIDE) as u64 };
     assert_eq!(refused(harmed), (place, SealedRule::ChunkTampered));
 }
 
@@ -277,14 +227,7 @@ fn seal_7_earliest_fault_is_reported_on_any_number_of_threads() {
             b[early] ^= 1;
             b[late] ^= 1;
         });
-        assert_eq!(
-            refused(harmed).0,
-            Place::Chunk {
-                tensor: 1,
-                chunk: 40,
-                byte: early as u64
-            }
-        );
+        assert_eq!(refused(harmed).0, Place::Chunk { tensor: 1, chunk: 40, byte: early as u64 });
     }
 }
 
@@ -298,10 +241,7 @@ fn seal_4_extended_tensor() {
         message.splice(56 + STRIDE..56 + STRIDE, first);
     });
     assert_eq!(refused(sealed.load_bytes(&bytes, &table)), disagrees());
-    assert_eq!(
-        refused(sealed.load_bytes(&bytes, &sealed.table)).1,
-        SealedRule::HeaderDiffers
-    );
+    assert_eq!(refused(sealed.load_bytes(&bytes, &sealed.table)).1, SealedRule::HeaderDiffers);
 }
 
 #[test]
@@ -321,36 +261,20 @@ fn seal_8_tables_that_describe_no_file() {
         change(&mut table);
         sealed.load_bytes(&sealed.bytes(), &table).map(drop)
     };
-    assert_table(
-        with(|t| t.tensors.clear()),
-        Place::File,
-        TableRule::CountOutOfBounds,
-    );
-    assert_table(
-        with(|t| t.tensors[1].index = 2),
-        Place::Sealed(1),
-        TableRule::IndexOutOfOrder,
-    );
+    assert_table(with(|t| t.tensors.clear()), Place::File, TableRule::CountOutOfBounds);
+    assert_table(with(|t| t.tensors[1].index = 2), Place::Sealed(1), TableRule::IndexOutOfOrder);
     assert_table(
         with(|t| t.tensors[2].offset += 1),
         Place::Sealed(2),
         TableRule::OffsetNotContiguous,
     );
-    assert_table(
-        with(|t| t.tensors[2].length = u64::MAX),
-        Place::Sealed(2),
-        TableRule::BadLength,
-    );
+    assert_table(with(|t| t.tensors[2].length = u64::MAX), Place::Sealed(2), TableRule::BadLength);
     assert_table(
         with(|t| t.tensors[2].length = 56 + 16 + (1 << 50)),
         Place::Sealed(2),
         TableRule::TensorTooLong,
     );
-    assert_table(
-        with(|t| t.data_offset += 8),
-        Place::File,
-        TableRule::DataOffsetDiffers,
-    );
+    assert_table(with(|t| t.data_offset += 8), Place::File, TableRule::DataOffsetDiffers);
 }
 
 #[test]
@@ -366,16 +290,10 @@ fn seal_3_inspection_refuses_what_is_no_sealed_file() {
     let bytes =
         String::from_utf8_lossy(&sealed.bytes()[8..sealed.begin(0)]).replace("tody/1", "tody/2");
     let other = common::with_header(&bytes, &sealed.bytes()[sealed.begin(0)..]);
-    assert_eq!(
-        refused(&other),
-        SealedRule::NotSealed("metadata names another format")
-    );
+    assert_eq!(refused(&other), SealedRule::NotSealed("metadata names another format"));
     let spaced = String::from_utf8_lossy(&sealed.bytes()[8..sealed.begin(0)]).into_owned() + " ";
     let other = common::with_header(&spaced, &sealed.bytes()[sealed.begin(0)..]);
-    assert_eq!(
-        refused(&other),
-        SealedRule::NotSealed("public header is not in its one form")
-    );
+    assert_eq!(refused(&other), SealedRule::NotSealed("public header is not in its one form"));
 }
 
 fn mismatch(index: u32) -> (Place, SealedRule) {
@@ -391,60 +309,4 @@ fn assert_table(result: Result<(), WeightsError>, place: Place, rule: TableRule)
         Err(WeightsError::Table { place: p, rule: r }) => assert_eq!((p, r), (place, rule)),
         other => panic!("{other:?}"),
     }
-}
-
-/// The table that a harmed file gives of itself: what an attacker without the owner's key can make.
-fn table_of(sealed: &Sealed, bytes: &[u8]) -> SealedTable {
-    let path = sealed.folder.path().join("inspected.bin");
-    std::fs::write(&path, bytes).expect("room for a small file");
-    inspect(&path).expect("its public side is in order")
-}
-
-fn swap_messages(sealed: &Sealed, bytes: &mut [u8], a: usize, b: usize) {
-    let (first, second) = (
-        bytes[sealed.message(a)].to_vec(),
-        bytes[sealed.message(b)].to_vec(),
-    );
-    bytes[sealed.message(a)].copy_from_slice(&second);
-    bytes[sealed.message(b)].copy_from_slice(&first);
-}
-
-/// Changes the last message to a new length, and the table and public header with it.
-fn resize(
-    sealed: &Sealed,
-    index: usize,
-    length: usize,
-    change: impl FnOnce(&mut Vec<u8>),
-) -> (SealedTable, Vec<u8>) {
-    let (mut table, bytes) = (sealed.table.clone(), sealed.bytes());
-    let mut message = bytes[sealed.message(index)].to_vec();
-    change(&mut message);
-    assert_eq!(message.len(), length);
-    table.tensors[index].length = length as u64;
-    let data = [&bytes[sealed.begin(0)..sealed.begin(index)], &message].concat();
-    let bytes = with_public_header(&mut table, &data);
-    (table, bytes)
-}
-
-/// The public header that a table asks for, in front of `data`.
-fn with_public_header(table: &mut SealedTable, data: &[u8]) -> Vec<u8> {
-    let hex = |id: [u8; 16]| id.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let (container, weights, version) = (hex(table.container), hex(table.weights), table.version);
-    let mut json = format!(
-        r#"{{"__metadata__":{{"format":"split-custody/1","container":"{container}","weights":"{weights}","version":"{version}"}}"#
-    );
-    for t in &table.tensors {
-        let (index, length, begin, end) = (t.index, t.length, t.offset, t.offset + t.length);
-        json += &format!(
-            r#","t{index:05}":{{"dtype":"U8","shape":[{length}],"data_offsets":[{begin},{end}]}}"#
-        );
-    }
-    json += "}";
-    let padded = format!("{json:<width$}", width = json.len().next_multiple_of(8));
-    table.data_offset = 8 + padded.len() as u64;
-    common::with_header(&padded, data)
-}
-
-fn rename(sealed: &Sealed, table: &SealedTable, bytes: &[u8]) -> Vec<u8> {
-    with_public_header(&mut table.clone(), &bytes[sealed.begin(0)..])
 }

@@ -17,68 +17,37 @@ fn seal_10_file_is_empty() {
 
 #[test]
 fn seal_10_file_ends_inside_the_header_length() {
-    refuses(
-        &[2, 0, 0, 0, 0, 0, 0],
-        Place::Byte(7),
-        SourceRule::LengthCut,
-    );
+    refuses(&[2, 0, 0, 0, 0, 0, 0], Place::Byte(7), SourceRule::LengthCut);
 }
 
 #[test]
 fn seal_10_header_length_is_above_the_limit() {
     let length = 100_000_001u64;
-    refuses(
-        &length.to_le_bytes(),
-        Place::Byte(0),
-        SourceRule::HeaderTooLong { length },
-    );
+    refuses(&length.to_le_bytes(), Place::Byte(0), SourceRule::HeaderTooLong { length });
     let length = u64::MAX;
-    refuses(
-        &length.to_le_bytes(),
-        Place::Byte(0),
-        SourceRule::HeaderTooLong { length },
-    );
+    refuses(&length.to_le_bytes(), Place::Byte(0), SourceRule::HeaderTooLong { length });
 }
 
 #[test]
 fn seal_10_header_length_is_beyond_the_file() {
     let mut file = with_header("{}", b"");
     file[0] = 3;
-    refuses(
-        &file,
-        Place::Byte(0),
-        SourceRule::HeaderCut {
-            length: 3,
-            file: 10,
-        },
-    );
+    refuses(&file, Place::Byte(0), SourceRule::HeaderCut { length: 3, file: 10 });
 }
 
 #[test]
 fn seal_10_header_is_empty() {
-    refuses(
-        &with_header("", b""),
-        Place::Byte(8),
-        SourceRule::HeaderStart,
-    );
+    refuses(&with_header("", b""), Place::Byte(8), SourceRule::HeaderStart);
 }
 
 #[test]
 fn seal_10_header_begins_with_a_space() {
-    refuses(
-        &with_header(" {}", b""),
-        Place::Byte(8),
-        SourceRule::HeaderStart,
-    );
+    refuses(&with_header(" {}", b""), Place::Byte(8), SourceRule::HeaderStart);
 }
 
 #[test]
 fn seal_10_header_ends_with_a_newline() {
-    refuses(
-        &with_header("{}\n", b""),
-        Place::Byte(11),
-        SourceRule::HeaderEnd,
-    );
+    refuses(&with_header("{}\n", b""), Place::Byte(11), SourceRule::HeaderEnd);
 }
 
 #[test]
@@ -88,10 +57,7 @@ fn seal_10_header_holds_two_objects() {
 
 #[test]
 fn seal_10_header_is_not_utf_8() {
-    let mut file = with_header(
-        r#"{"a?":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#,
-        b"",
-    );
+    let mut file = with_header(r#"{"a?":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#, b"");
     file[11] = 0xFF;
     assert!(matches!(refusal(&file).1, SourceRule::Json(_)));
 }
@@ -100,17 +66,9 @@ fn seal_10_header_is_not_utf_8() {
 fn seal_10_duplicate_tensor_name() {
     let entry = r#"{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#;
     let twice = format!(r#"{{"a":{entry},"a":{entry}}}"#);
-    refuses(
-        &with_header(&twice, b""),
-        Place::Tensor("a".into()),
-        SourceRule::DuplicateName,
-    );
+    refuses(&with_header(&twice, b""), Place::Tensor("a".into()), SourceRule::DuplicateName);
     let escaped = format!(r#"{{"a":{entry},"\u0061":{entry}}}"#);
-    refuses(
-        &with_header(&escaped, b""),
-        Place::Tensor("a".into()),
-        SourceRule::DuplicateName,
-    );
+    refuses(&with_header(&escaped, b""), Place::Tensor("a".into()), SourceRule::DuplicateName);
 }
 
 #[test]
@@ -122,11 +80,7 @@ fn seal_10_duplicate_metadata() {
         SourceRule::DuplicateName,
     );
     let key = r#"{"__metadata__":{"k":"1","k":"2"}}"#;
-    refuses(
-        &with_header(key, b""),
-        Place::Tensor("k".into()),
-        SourceRule::DuplicateName,
-    );
+    refuses(&with_header(key, b""), Place::Tensor("k".into()), SourceRule::DuplicateName);
 }
 
 #[test]
@@ -149,40 +103,19 @@ fn seal_10_tensor_is_not_the_object_of_three_fields() {
 #[test]
 fn seal_10_json_error_names_its_byte() {
     let file = with_header(r#"{"a":?}"#, b"");
-    assert!(matches!(
-        refusal(&file),
-        (Place::Byte(13), SourceRule::Json(_))
-    ));
+    assert!(matches!(refusal(&file), (Place::Byte(13), SourceRule::Json(_))));
 }
 
 #[test]
 fn seal_10_dtype_is_unknown() {
-    refuses_tensor(
-        "F128",
-        "[1]",
-        0,
-        16,
-        SourceRule::DtypeUnknown("F128".into()),
-    );
+    refuses_tensor("F128", "[1]", 0, 16, SourceRule::DtypeUnknown("F128".into()));
     refuses_tensor("f32", "[1]", 0, 4, SourceRule::DtypeUnknown("f32".into()));
 }
 
 #[test]
 fn seal_10_shape_overflows() {
-    refuses_tensor(
-        "U8",
-        "[4294967296,4294967296]",
-        0,
-        0,
-        SourceRule::ShapeOverflow,
-    );
-    refuses_tensor(
-        "F64",
-        "[2305843009213693952]",
-        0,
-        0,
-        SourceRule::ShapeOverflow,
-    );
+    refuses_tensor("U8", "[4294967296,4294967296]", 0, 0, SourceRule::ShapeOverflow);
+    refuses_tensor("F64", "[2305843009213693952]", 0, 0, SourceRule::ShapeOverflow);
 }
 
 #[test]
@@ -192,26 +125,8 @@ fn seal_10_shape_is_not_whole_bytes() {
 
 #[test]
 fn seal_10_shape_and_offsets_disagree() {
-    refuses_tensor(
-        "F32",
-        "[2]",
-        0,
-        4,
-        SourceRule::SizeDiffers {
-            needed: 8,
-            spanned: 4,
-        },
-    );
-    refuses_tensor(
-        "U8",
-        "[]",
-        0,
-        0,
-        SourceRule::SizeDiffers {
-            needed: 1,
-            spanned: 0,
-        },
-    );
+    refuses_tensor("F32", "[2]", 0, 4, SourceRule::SizeDiffers { needed: 8, spanned: 4 });
+    refuses_tensor("U8", "[]", 0, 0, SourceRule::SizeDiffers { needed: 1, spanned: 0 });
 }
 
 #[test]
@@ -221,62 +136,30 @@ fn seal_10_offsets_are_reversed() {
 
 #[test]
 fn seal_10_data_begins_with_a_hole() {
-    refuses_tensor(
-        "U8",
-        "[1]",
-        1,
-        2,
-        SourceRule::Hole {
-            expected: 0,
-            found: 1,
-        },
-    );
+    refuses_tensor("U8", "[1]", 1, 2, SourceRule::Hole { expected: 0, found: 1 });
 }
 
 #[test]
 fn seal_10_tensors_overlap() {
     let header = r#"{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}"#;
-    let rule = SourceRule::Overlap {
-        expected: 2,
-        found: 1,
-    };
-    refuses(
-        &with_header(header, b"123"),
-        Place::Tensor("b".into()),
-        rule,
-    );
+    let rule = SourceRule::Overlap { expected: 2, found: 1 };
+    refuses(&with_header(header, b"123"), Place::Tensor("b".into()), rule);
 }
 
 #[test]
 fn seal_10_tensor_is_above_the_limit() {
     let length = (1u64 << 40) + 1;
-    refuses_tensor(
-        "U8",
-        "[1099511627777]",
-        0,
-        length,
-        SourceRule::TensorTooLong { length },
-    );
+    refuses_tensor("U8", "[1099511627777]", 0, length, SourceRule::TensorTooLong { length });
 }
 
 #[test]
 fn seal_10_data_is_cut_at_every_byte() {
     let file = safetensors(&[3, 0, 4]);
     for cut in 0..file.len() {
-        assert!(
-            Container::read(&&file[..cut], Path::new("cut")).is_err(),
-            "cut at {cut}"
-        );
+        assert!(Container::read(&&file[..cut], Path::new("cut")).is_err(), "cut at {cut}");
     }
     let end = file.len() as u64 - 1;
-    refuses(
-        &file[..file.len() - 1],
-        Place::Byte(end),
-        SourceRule::DataCut {
-            needed: 7,
-            found: 6,
-        },
-    );
+    refuses(&file[..file.len() - 1], Place::Byte(end), SourceRule::DataCut { needed: 7, found: 6 });
 }
 
 #[test]
@@ -284,11 +167,7 @@ fn seal_10_trailing_byte() {
     let mut file = safetensors(&[3]);
     let end = file.len() as u64;
     file.push(0);
-    refuses(
-        &file,
-        Place::Byte(end),
-        SourceRule::TrailingBytes { extra: 1 },
-    );
+    refuses(&file, Place::Byte(end), SourceRule::TrailingBytes { extra: 1 });
 }
 
 #[test]
@@ -297,45 +176,27 @@ fn seal_10_source_is_a_folder() {
     let (target, key) = (folder.path().join("target"), Dek::new([1; 32]));
     let ids = Ids::fresh([1; 16], 1).expect("random bytes");
     let result = seal(folder.path(), &target, &key, &ids, threads(1), &|_| ());
-    assert!(matches!(
-        result,
-        Err(WeightsError::Source {
-            rule: SourceRule::NotAFile,
-            ..
-        })
-    ));
+    assert!(matches!(result, Err(WeightsError::Source { rule: SourceRule::NotAFile, .. })));
 }
 
 #[test]
 fn error_is_one_line_that_names_file_place_and_rule() {
     let name = "bad\n\u{1b}[31m".to_string() + &"x".repeat(500);
     let entry = r#"{"dtype":"F99","shape":[0],"data_offsets":[0,0]}"#;
-    let header = format!(
-        r#"{{{}:{entry}}}"#,
-        serde_json::to_string(&name).expect("a string")
-    );
+    let header = format!(r#"{{{}:{entry}}}"#, serde_json::to_string(&name).expect("a string"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("model.bin");
     fs::write(&path, with_header(&header, b"")).expect("room");
     let ids = Ids::fresh([1; 16], 1).expect("random bytes");
-    let result = seal(
-        &path,
-        &folder.path().join("t"),
-        &Dek::new([1; 32]),
-        &ids,
-        threads(1),
-        &|_| (),
-    );
+    let result =
+        seal(&path, &folder.path().join("t"), &Dek::new([1; 32]), &ids, threads(1), &|_| ());
     let text = result.expect_err("the dtype is unknown").to_string();
     assert!(
         text.contains("model.bin")
             && text.contains("tensor `bad\\n")
             && text.ends_with("dtype `F99` is not known")
     );
-    assert!(
-        text.len() < 400 && !text.contains('\n') && !text.contains('\u{1b}'),
-        "{text}"
-    );
+    assert!(text.len() < 400 && !text.contains('\n') && !text.contains('\u{1b}'), "{text}");
 }
 
 /// What we take, the stock reader takes; what it refuses, we refuse.
@@ -357,11 +218,7 @@ fn seal_10_never_laxer_than_the_stock_reader() {
 fn refuses_tensor(dtype: &str, shape: &str, begin: u64, end: u64, rule: SourceRule) {
     let header =
         format!(r#"{{"w":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{begin},{end}]}}}}"#);
-    refuses(
-        &with_header(&header, &[0; 16]),
-        Place::Tensor("w".into()),
-        rule,
-    );
+    refuses(&with_header(&header, &[0; 16]), Place::Tensor("w".into()), rule);
 }
 
 fn refuses_json(header: &str) {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 use split_custody_weights::{
-    Dek, Ids, Reader, Sink, Threads, WeightsError, inspect, restore, seal,
+    Dek, Ids, Reader, Sink, Target, Threads, WeightsError, inspect, restore, seal,
 };
 
 use common::{CHUNK, Sealed, listing, load_into, safetensors, threads};
@@ -50,10 +50,8 @@ fn seal_10_header_padding_and_order_come_back() {
     let sealed = round_trip(&common::with_header(header, b"12345"));
     let reader = Reader::open(&sealed.path, &sealed.table).expect("sealed a moment ago");
     let tensors = reader.tensors(&sealed.key).expect("the key is right");
-    let names: Vec<_> = tensors
-        .iter()
-        .map(|t| (t.index, t.name.as_str(), t.dtype.as_str(), t.length))
-        .collect();
+    let names: Vec<_> =
+        tensors.iter().map(|t| (t.index, t.name.as_str(), t.dtype.as_str(), t.length)).collect();
     assert_eq!(names, [(1, "a", "BOOL", 1), (2, "b", "F32", 4)]);
 }
 
@@ -73,11 +71,7 @@ fn seal_3_sealed_file_is_safetensors_and_shows_no_name() {
     let mut names = stock.names();
     names.sort();
     assert_eq!(names, ["t00000", "t00001", "t00002", "t00003"]);
-    assert!(
-        stock
-            .iter()
-            .all(|(_, view)| view.dtype() == safetensors::Dtype::U8)
-    );
+    assert!(stock.iter().all(|(_, view)| view.dtype() == safetensors::Dtype::U8));
     assert!(!bytes.windows(5).any(|w| w == b"layer"));
     let (_, metadata) = safetensors::SafeTensors::read_metadata(&bytes).expect("as above");
     let metadata = metadata.metadata().clone().expect("it has metadata");
@@ -89,27 +83,16 @@ fn seal_3_sealed_file_is_safetensors_and_shows_no_name() {
 #[test]
 fn seal_8_inspection_without_a_key_gives_the_signed_table() {
     let sealed = Sealed::of(&[10, 0, 3 * CHUNK]);
-    assert_eq!(
-        inspect(&sealed.path).expect("sealed a moment ago"),
-        sealed.table
-    );
+    assert_eq!(inspect(&sealed.path).expect("sealed a moment ago"), sealed.table);
 }
 
 #[test]
 fn seal_1_salts_are_fresh_each_time() {
     let (source, key) = (safetensors(&[10, 10]), Dek::new([3; 32]));
-    let salts = |s: Sealed| {
-        s.table
-            .tensors
-            .into_iter()
-            .map(|t| t.salt)
-            .collect::<Vec<_>>()
-    };
-    let mut all = [
-        salts(Sealed::of_bytes(&source, &key, 1)),
-        salts(Sealed::of_bytes(&source, &key, 1)),
-    ]
-    .concat();
+    let salts = |s: Sealed| s.table.tensors.into_iter().map(|t| t.salt).collect::<Vec<_>>();
+    let mut all =
+        [salts(Sealed::of_bytes(&source, &key, 1)), salts(Sealed::of_bytes(&source, &key, 1))]
+            .concat();
     all.sort_unstable();
     all.dedup();
     assert_eq!(all.len(), 6);
@@ -118,10 +101,7 @@ fn seal_1_salts_are_fresh_each_time() {
 #[test]
 fn seal_12_equal_plaintexts_leave_nothing_equal() {
     let (source, key) = (safetensors(&[10, 10]), Dek::new([3; 32]));
-    let (a, b) = (
-        Sealed::of_bytes(&source, &key, 1),
-        Sealed::of_bytes(&source, &key, 1),
-    );
+    let (a, b) = (Sealed::of_bytes(&source, &key, 1), Sealed::of_bytes(&source, &key, 1));
     assert_ne!(a.table.root, b.table.root);
     assert_ne!(a.table.tensors[1].commitment, b.table.tensors[1].commitment);
     assert_ne!(a.table.tensors[1].commitment, a.table.tensors[2].commitment);
@@ -136,10 +116,7 @@ fn seal_9_any_number_of_threads_gives_the_same_memory_and_root() {
     let (loaded, seven) =
         load_into(&reader, &header, &sealed.key, threads(7)).expect("it is whole");
     assert_eq!(one, seven);
-    assert_eq!(
-        (loaded.tensors(), loaded.bytes()),
-        (4, 5 + 103 * CHUNK as u64)
-    );
+    assert_eq!((loaded.tensors(), loaded.bytes()), (4, 5 + 103 * CHUNK as u64));
 }
 
 #[test]
@@ -148,25 +125,15 @@ fn seal_7_one_tensor_streams_in_order() {
     let reader = Reader::open(&sealed.path, &sealed.table).expect("sealed a moment ago");
     let header = reader.open_header(&sealed.key).expect("the key is right");
     let (mut sink, mut empty) = (Gather::default(), Gather::default());
-    reader
-        .open_tensor(&sealed.key, &header, 2, &mut sink)
-        .expect("it is whole");
+    reader.open_tensor(&sealed.key, &header, 2, &mut sink).expect("it is whole");
     let expected: Vec<u8> = (5..5 + 35 * CHUNK + 9).map(|i| (i % 251) as u8).collect();
     assert!(sink.0 == expected);
-    reader
-        .open_tensor(&sealed.key, &header, 3, &mut empty)
-        .expect("an empty tensor has a tag too");
+    reader.open_tensor(&sealed.key, &header, 3, &mut empty).expect("an empty tensor has a tag too");
     assert!(empty.0.is_empty());
     let none = reader.open_tensor(&sealed.key, &header, 4, &mut empty);
-    assert!(matches!(
-        none,
-        Err(WeightsError::NoSuchTensor { index: 4, .. })
-    ));
+    assert!(matches!(none, Err(WeightsError::NoSuchTensor { index: 4, .. })));
     let zero = reader.open_tensor(&sealed.key, &header, 0, &mut empty);
-    assert!(matches!(
-        zero,
-        Err(WeightsError::NoSuchTensor { index: 0, .. })
-    ));
+    assert!(matches!(zero, Err(WeightsError::NoSuchTensor { index: 0, .. })));
 }
 
 #[test]
@@ -177,15 +144,8 @@ fn progress_adds_up_to_the_plaintext() {
     let add = |bytes| {
         sum.fetch_add(bytes, Ordering::Relaxed);
     };
-    let table = seal(
-        &sealed.source,
-        &again,
-        &sealed.key,
-        &ids,
-        Threads::all(),
-        &add,
-    )
-    .expect("as before");
+    let table =
+        seal(&sealed.source, &again, &sealed.key, &ids, Threads::all(), &add).expect("as before");
     let source = fs::metadata(&sealed.source).expect("it exists").len();
     assert_eq!(sum.into_inner() + 8, source);
     assert_eq!(table.file_len(), fs::metadata(again).expect("sealed").len());
@@ -200,68 +160,46 @@ fn seal_11_failures_leave_the_target_as_it_was() {
     let mut bytes = sealed.bytes();
     *bytes.last_mut().expect("not empty") ^= 1;
     fs::write(&sealed.path, &bytes).expect("room");
-    restore(
-        &sealed.path,
-        &sealed.table,
-        &sealed.key,
-        &target,
-        threads(2),
-    )
-    .expect_err("a tag is wrong");
+    restore(&sealed.path, &sealed.table, &sealed.key, Target::Replace(&target), threads(2))
+        .expect_err("a tag is wrong");
     assert_eq!(fs::read(&target).expect("still there"), b"precious");
     fs::write(&sealed.source, b"no safetensors").expect("room");
     let ids = Ids::fresh([1; 16], 1).expect("random bytes");
-    seal(
-        &sealed.source,
-        &target,
-        &sealed.key,
-        &ids,
-        threads(2),
-        &|_| (),
-    )
-    .expect_err("the source is bad");
+    seal(&sealed.source, Target::Replace(&target), &sealed.key, &ids, threads(2), &|_| ())
+        .expect_err("the source is bad");
     assert_eq!(fs::read(&target).expect("still there"), b"precious");
     assert_eq!(listing(sealed.folder.path()), before);
 }
 
 #[test]
+fn seal_11_existing_target_is_replaced_only_when_told() {
+    let sealed = Sealed::of(&[10]);
+    let target = sealed.folder.path().join("target");
+    fs::write(&target, b"precious").expect("room");
+    let onto = |target: Target| {
+        restore(&sealed.path, &sealed.table, &sealed.key, target, threads(1)).map(drop)
+    };
+    assert!(matches!(onto(Target::New(&target)), Err(WeightsError::TargetExists { .. })));
+    assert_eq!(fs::read(&target).expect("still there"), b"precious");
+    onto(Target::Replace(&target)).expect("it was told to");
+    assert_eq!(fs::read(&target).expect("restored"), fs::read(&sealed.source).expect("the source"));
+}
+
+#[test]
 fn seal_11_target_that_is_a_folder_or_the_source_is_refused() {
     let sealed = Sealed::of(&[10]);
-    let (folder, ids) = (
-        sealed.folder.path().join("folder"),
-        Ids::fresh([1; 16], 1).expect("random bytes"),
-    );
+    let (folder, ids) =
+        (sealed.folder.path().join("folder"), Ids::fresh([1; 16], 1).expect("random bytes"));
     fs::create_dir(&folder).expect("room");
     let before = listing(sealed.folder.path());
-    let onto = |target: &Path| {
-        seal(
-            &sealed.source,
-            target,
-            &sealed.key,
-            &ids,
-            threads(1),
-            &|_| (),
-        )
-    };
-    assert!(matches!(
-        onto(&folder),
-        Err(WeightsError::Io {
-            action: "replace the file",
-            ..
-        })
-    ));
-    assert!(matches!(
-        onto(&sealed.source),
-        Err(WeightsError::SameFile { .. })
-    ));
+    let onto = |target: &Path| seal(&sealed.source, target, &sealed.key, &ids, threads(1), &|_| ());
+    let over = Target::Replace(&folder);
+    let replaced = seal(&sealed.source, over, &sealed.key, &ids, threads(1), &|_| ());
+    assert!(matches!(onto(&folder), Err(WeightsError::TargetExists { .. })));
+    assert!(matches!(replaced, Err(WeightsError::Io { action: "name the file", .. })));
+    assert!(matches!(onto(&sealed.source), Err(WeightsError::SameFile { .. })));
     let nowhere = sealed.folder.path().join("missing/target");
-    assert!(matches!(
-        onto(&nowhere),
-        Err(WeightsError::Io {
-            action: "create the file",
-            ..
-        })
-    ));
+    assert!(matches!(onto(&nowhere), Err(WeightsError::Io { action: "create the file", .. })));
     assert_eq!(listing(sealed.folder.path()), before);
 }
 
@@ -320,17 +258,7 @@ proptest! {
 fn round_trip(source: &[u8]) -> Sealed {
     let sealed = Sealed::of_bytes(source, &Dek::generate().expect("random bytes"), 7);
     let target = sealed.folder.path().join("restored");
-    restore(
-        &sealed.path,
-        &sealed.table,
-        &sealed.key,
-        &target,
-        threads(3),
-    )
-    .expect("it is whole");
-    assert!(
-        fs::read(&target).expect("restored") == source,
-        "not the same bytes"
-    );
+    restore(&sealed.path, &sealed.table, &sealed.key, &target, threads(3)).expect("it is whole");
+    assert!(fs::read(&target).expect("restored") == source, "not the same bytes");
     sealed
 }

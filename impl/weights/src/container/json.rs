@@ -41,10 +41,7 @@ pub(super) fn parse(object: &[u8]) -> Result<(Vec<Entry>, Metadata), Broken> {
     }
     check_distinct(metadata_keys)?;
     check_distinct(header.entries.iter().map(|e| e.name.as_str()))?;
-    Ok((
-        header.entries,
-        header.metadata.into_iter().next().unwrap_or_default(),
-    ))
+    Ok((header.entries, header.metadata.into_iter().next().unwrap_or_default()))
 }
 
 fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Broken> {
@@ -58,23 +55,14 @@ fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Broken
 }
 
 fn broken(object: &[u8], error: &serde_json::Error) -> Broken {
-    let lines = object
-        .split_inclusive(|b| *b == b'\n')
-        .take(error.line().saturating_sub(1));
+    let lines = object.split_inclusive(|b| *b == b'\n').take(error.line().saturating_sub(1));
     let before: usize = lines.map(<[u8]>::len).sum();
     let at = PREFIX + before as u64 + error.column().saturating_sub(1) as u64;
     let text = error.to_string();
-    let what = text
-        .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(what, _)| what);
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
     (
         Place::Byte(at),
-        SourceRule::Json(
-            what.chars()
-                .take(200)
-                .flat_map(char::escape_debug)
-                .collect(),
-        ),
+        SourceRule::Json(what.chars().take(200).flat_map(char::escape_debug).collect()),
     )
 }
 

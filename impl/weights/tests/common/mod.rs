@@ -1,6 +1,8 @@
 //! What the tests share: small sources, sealed files in a temporary folder, and ways to harm them.
 #![allow(dead_code)]
 
+pub mod forge;
+
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -25,30 +27,18 @@ pub struct Sealed {
 impl Sealed {
     /// Seals tensors of these lengths.
     pub fn of(lengths: &[usize]) -> Self {
-        Self::of_bytes(
-            &safetensors(lengths),
-            &Dek::generate().expect("random bytes"),
-            7,
-        )
+        Self::of_bytes(&safetensors(lengths), &Dek::generate().expect("random bytes"), 7)
     }
 
     pub fn of_bytes(source_bytes: &[u8], key: &Dek, version: u64) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (source, path) = (
-            folder.path().join("source.safetensors"),
-            folder.path().join("sealed.bin"),
-        );
+        let (source, path) =
+            (folder.path().join("source.safetensors"), folder.path().join("sealed.bin"));
         fs::write(&source, source_bytes).expect("room for a small file");
         let ids = Ids::fresh([5; 16], version).expect("random bytes");
         let table =
             seal(&source, &path, key, &ids, threads(2), &|_| ()).expect("the source is good");
-        Self {
-            folder,
-            source,
-            path,
-            key: key.clone(),
-            table,
-        }
+        Self { folder, source, path, key: key.clone(), table }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -99,10 +89,7 @@ pub fn load_into(
     match loaded {
         Ok(loaded) => Ok((loaded, memory)),
         Err(error) => {
-            assert!(
-                memory.iter().flatten().all(|b| *b == 0),
-                "plaintext survived a failed load"
-            );
+            assert!(memory.iter().flatten().all(|b| *b == 0), "plaintext survived a failed load");
             Err(error)
         }
     }
@@ -133,12 +120,7 @@ pub fn safetensors(lengths: &[usize]) -> Vec<u8> {
 
 /// A file with this header, whatever it says.
 pub fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
-    [
-        &(header.len() as u64).to_le_bytes(),
-        header.as_bytes(),
-        data,
-    ]
-    .concat()
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
 
 pub fn threads(n: usize) -> Threads {
@@ -148,14 +130,8 @@ pub fn threads(n: usize) -> Threads {
 /// The files in a folder, so that a test sees what was left behind.
 pub fn listing(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the folder exists");
-    let mut names: Vec<_> = entries
-        .map(|e| {
-            e.expect("readable")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect();
+    let mut names: Vec<_> =
+        entries.map(|e| e.expect("readable").file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
 }
