@@ -76,12 +76,8 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// Verifies over the bytes received. [WIRE-4]
-pub(crate) fn verify(
-    key: &VerifyKey,
-    message: &[u8],
-    signature: &Signature,
-) -> Result<(), BadSignature> {
+/// Verifies an ES256 signature over `message` as received. [WIRE-4]
+pub fn verify(key: &VerifyKey, message: &[u8], signature: &Signature) -> Result<(), BadSignature> {
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.as_bytes())
         .verify(message, signature.as_bytes())
         .map_err(|_| BadSignature)

@@ -28,7 +28,7 @@ mod suite;
 
 pub use dealing::{Dealing, Dek, Recipient, SealedFor};
 pub use error::{DealError, HsmError, KeyError, KeyFileError};
-pub use es256::SigningKey;
+pub use es256::{SigningKey, verify};
 pub use files::{read_kek_public, read_verify_key, write_kek_public, write_verify_key};
 pub use hash::{
     hash, hash_label, manifest_digest, order_digest, provision_context, sealed_digest, share_digest,

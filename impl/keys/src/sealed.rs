@@ -8,7 +8,7 @@ use std::fmt;
 use hpke::aead::{AeadTag, AesGcm256};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
-use hpke::rand_core::{CryptoRng, RngCore};
+use hpke::rand_core::CryptoRng;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use rand_core::{OsRng, TryRngCore};
 use split_custody_protocol::suite::{AgreementKey, Digest, Label, SealedShare};
@@ -94,7 +94,7 @@ fn seal_with(
     to: &[u8],
     info: &[u8],
     plaintext: &[u8],
-    rng: &mut (impl CryptoRng + RngCore),
+    rng: &mut impl CryptoRng,
 ) -> Option<SealedShare> {
     let to = Deserializable::from_bytes(to).ok()?;
     // In place: the buffer holds the share until it holds the ciphertext, and is erased if neither.
@@ -151,6 +151,8 @@ pub(crate) fn valid_agreement_key(key: &AgreementKey) -> Option<&[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use hpke::rand_core::RngCore;
+
     use super::*;
 
     const CONTEXT: Digest = Digest::new([3; 32]);
