@@ -149,9 +149,5 @@ pub(crate) fn check_tags(tags: usize, plain: usize) -> Result<(), ChunkError> {
     let fits = tags
         .checked_mul(CHUNK_BYTES)
         .is_some_and(|most| plain <= most && (tags == 0 || plain >= most - CHUNK_BYTES));
-    if fits {
-        Ok(())
-    } else {
-        Err(ChunkError::BadLength)
-    }
+    if fits { Ok(()) } else { Err(ChunkError::BadLength) }
 }

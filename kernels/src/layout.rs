@@ -36,9 +36,7 @@ impl Layout {
 
     /// The layout of a message of `ciphertext` bytes, header included: the length class. [SEAL-6]
     pub fn of_ciphertext(ciphertext: u64) -> Result<Self, ChunkError> {
-        let body = ciphertext
-            .checked_sub(HEADER)
-            .ok_or(ChunkError::BadLength)?;
+        let body = ciphertext.checked_sub(HEADER).ok_or(ChunkError::BadLength)?;
         let (full, last) = (body / STRIDE, body % STRIDE);
         // A last chunk of 0 bytes lacks its tag, so a message that ends on a full chunk is truncated.
         let last = last.checked_sub(TAG).ok_or(ChunkError::BadLength)?; // [SEAL-6] [SEAL-7]
@@ -114,11 +112,7 @@ mod tests {
             (u64::MAX, None),
         ] {
             let layout = Layout::of_ciphertext(ciphertext);
-            assert_eq!(
-                layout.ok().map(|l| l.plaintext_len()),
-                plaintext,
-                "length {ciphertext}"
-            );
+            assert_eq!(layout.ok().map(|l| l.plaintext_len()), plaintext, "length {ciphertext}");
             if let Ok(layout) = layout {
                 assert_eq!(layout.ciphertext_len(), ciphertext);
             }
@@ -128,24 +122,15 @@ mod tests {
     #[test]
     fn seal_6_chunk_count_is_bounded() {
         assert!(Layout::of_plaintext(CHUNKS_MAX * CHUNK - 1).is_ok());
-        assert_eq!(
-            Layout::of_plaintext(CHUNKS_MAX * CHUNK),
-            Err(ChunkError::BadLength)
-        );
+        assert_eq!(Layout::of_plaintext(CHUNKS_MAX * CHUNK), Err(ChunkError::BadLength));
     }
 
     #[test]
     fn runs_cover_the_message_without_gaps() {
         let layout = Layout::of_plaintext(2 * CHUNK + 5).expect("far below the bound");
         assert_eq!(layout.ciphertext_range(&(0..1)), 56..56 + 16_400);
-        assert_eq!(
-            layout.ciphertext_range(&(1..3)),
-            56 + 16_400..56 + 2 * 16_400 + 21
-        );
+        assert_eq!(layout.ciphertext_range(&(1..3)), 56 + 16_400..56 + 2 * 16_400 + 21);
         assert_eq!(layout.plaintext_range(&(1..3)), 16_384..2 * 16_384 + 5);
-        assert_eq!(
-            layout.ciphertext_range(&(0..3)).end,
-            layout.ciphertext_len()
-        );
+        assert_eq!(layout.ciphertext_range(&(0..3)).end, layout.ciphertext_len());
     }
 }

@@ -30,11 +30,7 @@ impl<'b, B: Backend> Opener<'b, B> {
         let (salt, received) = split_header(header);
         let derived = backend.derive(key, &salt, context);
         derived.commitment.check(&received)?; // [SEAL-5]
-        Ok(Self {
-            backend,
-            schedule: derived.schedule,
-            layout,
-        })
+        Ok(Self { backend, schedule: derived.schedule, layout })
     }
 
     /// The layout it was made for.
@@ -52,8 +48,7 @@ impl<'b, B: Backend> Opener<'b, B> {
         let fits = self.check_plain(&run, plain.len());
         let opened = fits.and_then(|()| {
             check_len(self.layout.ciphertext_range(&run), sealed.len())?;
-            self.backend
-                .open_chunks(&self.schedule, run.start, sealed, plain)
+            self.backend.open_chunks(&self.schedule, run.start, sealed, plain)
         });
         opened.inspect_err(|_| plain.fill(0))
     }
@@ -73,8 +68,7 @@ impl<'b, B: Backend> Opener<'b, B> {
             }
         });
         let opened = fits.and_then(|()| {
-            self.backend
-                .open_chunks_in_place(&self.schedule, run.start, tags, chunks)
+            self.backend.open_chunks_in_place(&self.schedule, run.start, tags, chunks)
         });
         opened.inspect_err(|_| chunks.fill(0))
     }
@@ -106,12 +100,7 @@ impl<'b, B: Backend> Sealer<'b, B> {
         let mut header = [0; HEADER_BYTES];
         header[..24].copy_from_slice(&salt.0);
         header[24..].copy_from_slice(&derived.commitment.0);
-        Self {
-            backend,
-            schedule: derived.schedule,
-            layout,
-            header,
-        }
+        Self { backend, schedule: derived.schedule, layout, header }
     }
 
     /// Salt and commitment, the first bytes of the message.
@@ -134,16 +123,14 @@ impl<'b, B: Backend> Sealer<'b, B> {
         self.layout.check_run(&run)?;
         check_len(self.layout.plaintext_range(&run), plain.len())?;
         check_len(self.layout.ciphertext_range(&run), sealed.len())?;
-        self.backend
-            .seal_chunks(&self.schedule, run.start, plain, sealed)
+        self.backend.seal_chunks(&self.schedule, run.start, plain, sealed)
     }
 
     /// Seals a run of chunks where it lies, at the stride of the message, and fills in the tags.
     pub fn seal_run_in_place(&self, run: Range<u64>, sealed: &mut [u8]) -> Result<(), ChunkError> {
         self.layout.check_run(&run)?;
         check_len(self.layout.ciphertext_range(&run), sealed.len())?;
-        self.backend
-            .seal_chunks_in_place(&self.schedule, run.start, sealed)
+        self.backend.seal_chunks_in_place(&self.schedule, run.start, sealed)
     }
 }
 
@@ -188,9 +175,5 @@ fn split_header(header: &[u8; HEADER_BYTES]) -> (Salt, Commitment) {
 }
 
 fn check_len(range: Range<u64>, len: usize) -> Result<(), ChunkError> {
-    if range.end - range.start == len as u64 {
-        Ok(())
-    } else {
-        Err(ChunkError::BadLength)
-    }
+    if range.end - range.start == len as u64 { Ok(()) } else { Err(ChunkError::BadLength) }
 }

@@ -36,10 +36,7 @@ impl Backend for Portable {
         key.copy_from_slice(&okm[..32]);
         nonce.copy_from_slice(&okm[32..44]);
         commitment.copy_from_slice(&okm[44..]);
-        Derived {
-            schedule: self.raw_schedule(&key, nonce),
-            commitment: Commitment(commitment),
-        }
+        Derived { schedule: self.raw_schedule(&key, nonce), commitment: Commitment(commitment) }
     }
 
     fn open_chunks(
@@ -69,9 +66,7 @@ impl Backend for Portable {
     ) -> Result<(), ChunkError> {
         let opened = backend::check_tags(tags.len(), chunks.len()).and_then(|()| {
             let pairs = tags.iter().zip(Bodies(chunks));
-            pairs
-                .zip(first..)
-                .try_for_each(|((tag, chunk), index)| s.open(index, *tag, chunk))
+            pairs.zip(first..).try_for_each(|((tag, chunk), index)| s.open(index, *tag, chunk))
         });
         opened.inspect_err(|_| chunks.zeroize()) // [SEAL-7]
     }
@@ -87,9 +82,7 @@ impl Backend for Portable {
         let mut rest = plain;
         for (sealed, index) in sealed.chunks_mut(STRIDE_BYTES).zip(first..) {
             let (body, tag) = sealed.split_last_chunk_mut().ok_or(ChunkError::BadLength)?;
-            let (chunk, after) = rest
-                .split_at_checked(body.len())
-                .ok_or(ChunkError::BadLength)?;
+            let (chunk, after) = rest.split_at_checked(body.len()).ok_or(ChunkError::BadLength)?;
             body.copy_from_slice(chunk);
             *tag = s.seal(index, body)?.0;
             rest = after;
@@ -114,10 +107,7 @@ impl Backend for Portable {
 
 impl RawMode for Portable {
     fn raw_schedule(&self, key: &[u8; 32], base_nonce: [u8; 12]) -> Schedule {
-        Schedule {
-            key: Box::new(expand(key)),
-            base_nonce,
-        }
+        Schedule { key: Box::new(expand(key)), base_nonce }
     }
 }
 
@@ -136,14 +126,9 @@ impl Schedule {
     }
 
     fn seal(&self, index: u64, chunk: &mut [u8]) -> Result<Tag, ChunkError> {
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(self.nonce(index), Aad::empty(), chunk);
+        let tag = self.key.seal_in_place_separate_tag(self.nonce(index), Aad::empty(), chunk);
         let tag = tag.map_err(|_| ChunkError::BadLength)?;
-        tag.as_ref()
-            .try_into()
-            .map(Tag)
-            .map_err(|_| ChunkError::BadLength)
+        tag.as_ref().try_into().map(Tag).map_err(|_| ChunkError::BadLength)
     }
 
     fn nonce(&self, index: u64) -> Nonce {

@@ -49,25 +49,13 @@ fn chunked_vectors<B: RawMode>(backend: &B) {
             assert!(case.has("InvalidKeySize"), "{at}");
             continue;
         };
-        let (key, ctx, message) = (
-            InputKey::new(key),
-            unhex(&case.ctx),
-            inflate(&unhex(&case.ct)),
-        );
+        let (key, ctx, message) = (InputKey::new(key), unhex(&case.ctx), inflate(&unhex(&case.ct)));
         match open_message(backend, &key, &ctx, &message) {
             Ok(plain) => {
                 assert_eq!(case.result, "valid", "{at}");
                 assert_eq!(Some(plain.len()), case.msg_length, "{at}");
-                assert_eq!(
-                    Some(hex(digest(&SHA512, &plain).as_ref())),
-                    case.msg_sha512,
-                    "{at}"
-                );
-                let salt = Salt(
-                    message[..24]
-                        .try_into()
-                        .expect("a valid message has a salt"),
-                );
+                assert_eq!(Some(hex(digest(&SHA512, &plain).as_ref())), case.msg_sha512, "{at}");
+                let salt = Salt(message[..24].try_into().expect("a valid message has a salt"));
                 assert_eq!(
                     seal_message(backend, &key, &salt, &ctx, &plain).as_ref(),
                     Ok(&message),
@@ -90,15 +78,9 @@ fn chunked_vectors<B: RawMode>(backend: &B) {
 
 fn raw_opens<B: RawMode>(backend: &B, case: &ChunkedCase, message: &[u8], expected: &[u8]) {
     let key = unhex(case.aead_key.as_ref().expect("a valid case names its key"));
-    let nonce = unhex(
-        case.base_nonce
-            .as_ref()
-            .expect("a valid case names its nonce"),
-    );
-    let schedule = backend.raw_schedule(
-        &key.try_into().expect("32 bytes"),
-        nonce.try_into().expect("12 bytes"),
-    );
+    let nonce = unhex(case.base_nonce.as_ref().expect("a valid case names its nonce"));
+    let schedule = backend
+        .raw_schedule(&key.try_into().expect("32 bytes"), nonce.try_into().expect("12 bytes"));
     let mut plain = vec![0; expected.len()];
     backend
         .open_chunks(&schedule, 0, &message[HEADER_BYTES..], &mut plain)
@@ -110,9 +92,7 @@ fn final_chunk_opens<B: RawMode>(backend: &B, key: &InputKey, ctx: &[u8], messag
     let Ok(layout) = Layout::of_ciphertext(message.len() as u64) else {
         return false;
     };
-    let header = message
-        .first_chunk()
-        .expect("the length class has a header");
+    let header = message.first_chunk().expect("the length class has a header");
     let Ok(opener) = Opener::new(backend, key, ctx, layout, header) else {
         return false;
     };
@@ -120,42 +100,26 @@ fn final_chunk_opens<B: RawMode>(backend: &B, key: &InputKey, ctx: &[u8], messag
     let sealed = layout.ciphertext_range(&run);
     let plain = layout.plaintext_range(&run);
     let mut plain = vec![0; (plain.end - plain.start) as usize];
-    opener
-        .open_run(
-            run,
-            &message[sealed.start as usize..sealed.end as usize],
-            &mut plain,
-        )
-        .is_ok()
+    opener.open_run(run, &message[sealed.start as usize..sealed.end as usize], &mut plain).is_ok()
 }
 
 fn gcm_vectors<B: RawMode>(backend: &B) {
     let file: VectorFile<GcmCase> = load("aes_gcm_test.json");
-    let groups = file
-        .test_groups
-        .into_iter()
-        .filter(|g| (g.key_size, g.iv_size) == (Some(256), Some(96)));
-    let cases: Vec<_> = groups
-        .flat_map(|g| g.tests)
-        .filter(|c| c.aad.is_empty())
-        .collect();
+    let groups =
+        file.test_groups.into_iter().filter(|g| (g.key_size, g.iv_size) == (Some(256), Some(96)));
+    let cases: Vec<_> = groups.flat_map(|g| g.tests).filter(|c| c.aad.is_empty()).collect();
     assert!(cases.len() > 10, "the file has cases of this shape");
     for case in &cases {
         let at = format!("{} case {}", backend.name(), case.id);
         let key = unhex(&case.key).try_into().expect("32 bytes");
         let schedule = backend.raw_schedule(&key, unhex(&case.iv).try_into().expect("12 bytes"));
-        let (plain, sealed) = (
-            unhex(&case.msg),
-            [unhex(&case.ct), unhex(&case.tag)].concat(),
-        );
+        let (plain, sealed) = (unhex(&case.msg), [unhex(&case.ct), unhex(&case.tag)].concat());
         let mut opened = vec![0xAA; plain.len()];
         let result = backend.open_chunks(&schedule, 0, &sealed, &mut opened);
         if case.result == "valid" {
             assert_eq!((result, &opened), (Ok(()), &plain), "{at}");
             let mut again = vec![0; sealed.len()];
-            backend
-                .seal_chunks(&schedule, 0, &plain, &mut again)
-                .expect("the shapes fit");
+            backend.seal_chunks(&schedule, 0, &plain, &mut again).expect("the shapes fit");
             assert_eq!(again, sealed, "{at}");
         } else {
             assert_eq!(result, Err(ChunkError::ChunkTampered { index: 0 }), "{at}");
@@ -165,20 +129,8 @@ fn gcm_vectors<B: RawMode>(backend: &B) {
 }
 
 fn boundaries<B: RawMode>(backend: &B) {
-    let sizes = [
-        0,
-        1,
-        15,
-        16,
-        16_383,
-        16_384,
-        16_385,
-        32_767,
-        32_768,
-        32_769,
-        3 * 16_384,
-        3 * 16_384 + 7,
-    ];
+    let sizes =
+        [0, 1, 15, 16, 16_383, 16_384, 16_385, 32_767, 32_768, 32_769, 3 * 16_384, 3 * 16_384 + 7];
     for size in sizes {
         let (key, salt, plain) = (InputKey::new([3; 32]), Salt([9; 24]), pattern(size));
         let message =
@@ -215,9 +167,7 @@ fn in_place_agrees<B: RawMode>(backend: &B, message: &[u8], plain: &[u8]) {
         strided.extend_from_slice(&[0; 16]);
         rest = after;
     }
-    backend
-        .seal_chunks_in_place(&derived.schedule, 0, &mut strided)
-        .expect("the shape fits");
+    backend.seal_chunks_in_place(&derived.schedule, 0, &mut strided).expect("the shape fits");
     assert!(strided == message[HEADER_BYTES..]);
 }
 
@@ -235,10 +185,7 @@ fn failure_zeroes<B: RawMode>(backend: &B) {
     assert_eq!(result, Err(ChunkError::ChunkTampered { index: 3 }));
     assert!(plain.iter().all(|b| *b == 0));
     let mut plain = vec![0xAA; size - 1];
-    assert_eq!(
-        opener.open_run(0..4, sealed, &mut plain),
-        Err(ChunkError::BadLength)
-    );
+    assert_eq!(opener.open_run(0..4, sealed, &mut plain), Err(ChunkError::BadLength));
     assert!(plain.iter().all(|b| *b == 0));
 }
 
@@ -253,18 +200,10 @@ fn random_access<B: RawMode>(backend: &B) {
         let (sealed, part) = (layout.ciphertext_range(&run), layout.plaintext_range(&run));
         let mut opened = vec![0; (part.end - part.start) as usize];
         let sealed = &message[sealed.start as usize..sealed.end as usize];
-        opener
-            .open_run(run.clone(), sealed, &mut opened)
-            .expect("the run is part of the message");
-        assert!(
-            opened == plain[part.start as usize..part.end as usize],
-            "run {run:?}"
-        );
+        opener.open_run(run.clone(), sealed, &mut opened).expect("the run is part of the message");
+        assert!(opened == plain[part.start as usize..part.end as usize], "run {run:?}");
     }
-    assert_eq!(
-        opener.open_run(6..7, &[], &mut []),
-        Err(ChunkError::BadLength)
-    );
+    assert_eq!(opener.open_run(6..7, &[], &mut []), Err(ChunkError::BadLength));
     let swapped = &message[HEADER_BYTES..HEADER_BYTES + STRIDE_BYTES];
     let moved = opener.open_run(1..2, swapped, &mut vec![0; CHUNK_BYTES]);
     assert_eq!(moved, Err(ChunkError::ChunkTampered { index: 1 }));
@@ -318,9 +257,7 @@ impl ChunkedCase {
         } else if self.has("HeaderFailure") {
             ChunkError::CommitmentMismatch
         } else {
-            ChunkError::ChunkTampered {
-                index: (self.msg_length.unwrap_or(0) / CHUNK_BYTES) as u64,
-            }
+            ChunkError::ChunkTampered { index: (self.msg_length.unwrap_or(0) / CHUNK_BYTES) as u64 }
         }
     }
 }
@@ -339,9 +276,7 @@ struct GcmCase {
 }
 
 fn load<T: DeserializeOwned>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("vectors")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
     let text = std::fs::read_to_string(&path).expect("the vectors are in the repository");
     serde_json::from_str(&text).expect("the vectors are JSON of this schema")
 }
