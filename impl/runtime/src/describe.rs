@@ -223,3 +223,69 @@ fn labelled(label: Label, field: &[u8]) -> Hex {
     }
     hash.finish().as_ref().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use split_custody_protocol::ids::CorrelationId;
+    use split_custody_protocol::suite::{Digest, Exporter};
+    use split_custody_protocol::wire::grant::Refused;
+    use split_custody_protocol::wire::message::{Message, frame_of};
+
+    use super::*;
+
+    #[test]
+    fn aud_7_exporter_appears_by_digest_alone() {
+        let exporter = Exporter::new([0xc3; 32]);
+        let both = [
+            device_answer(&DeviceAnswer::Exported(exporter)),
+            custodian_answer(&CustodianAnswer::Exported(exporter)),
+        ];
+        assert_eq!(both[0], both[1]);
+        let line = serde_json::to_string(&both).expect("JSON");
+        assert!(!line.contains("c3c3c3c3"), "{line}");
+        assert!(line.contains(&sha256(&[0xc3; 32]).to_string()));
+    }
+
+    #[test]
+    fn wire_6_frame_is_named_by_its_type_and_bytes() {
+        let sent = frame_of(Refused { correlation: CorrelationId::new([7; 16]) });
+        let named = frame(&sent);
+        assert_eq!(named.message, "Refused");
+        assert_eq!(named.digest, sha256(&sent));
+        assert!(matches!(Message::from_frame(&sent), Ok(Message::Refused(_))));
+    }
+
+    #[test]
+    fn wire_3_frame_without_a_known_type_is_unknown() {
+        for bytes in [&[][..], &[0x83], &[0x83, 2, 1], &[0x83, 1, 0], &[0x83, 1, 0x18, 0xff]] {
+            assert_eq!(frame(bytes).message, "unknown", "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn wire_5_labelled_digest_is_the_protocol_s() {
+        let hello = labelled(Label::Hello, b"frame");
+        let by_hand = [
+            &u32::try_from(Label::Hello.text().len()).expect("short").to_be_bytes()[..],
+            Label::Hello.text().as_bytes(),
+            &5u32.to_be_bytes(),
+            b"frame",
+        ];
+        assert_eq!(hello, sha256(&by_hand.concat()));
+        assert_eq!(hello.0.len(), Digest::SIZE);
+    }
+
+    #[test]
+    fn aud_7_entry_reads_back_as_it_was_written() {
+        let entry = trace::Entry {
+            role: "device".into(),
+            sequence: 3,
+            now: 17,
+            input: received(ChannelId::new(2), b"no frame"),
+            rejected: Some("Undecodable".into()),
+            outputs: vec![trace::Output::Dial { custodian: 1 }],
+        };
+        let line = serde_json::to_string(&entry).expect("JSON");
+        assert_eq!(serde_json::from_str::<trace::Entry>(&line).expect("an entry"), entry);
+    }
+}

@@ -15,8 +15,12 @@
 //! take is closed. It does not retry, decode, or decide.
 
 mod channels;
+#[cfg(test)]
+mod double;
 mod handle;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use handle::{Ended, Handle};
 pub use task::{Config, Observed, Observer, spawn};

@@ -8,6 +8,8 @@
 mod custodian;
 mod device;
 mod lane;
+#[cfg(test)]
+mod tests;
 
 pub use custodian::{AnchorFailed, Outage, RewrapOrder};
 pub use custodian::{Appraiser, CommitOutcome, CommitStore, CustodianEffects, CustodyKeys};
