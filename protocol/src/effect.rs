@@ -49,13 +49,7 @@ pub enum CustodianEffect {
     /// Answered by `Committed` or, where it was not written, `Fenced`.
     Reread { commit: Ticket },
     /// Unwrap the custodian's share, seal it to the device key under `context`. [REL-4]
-    Rewrap {
-        set: ShareSetId,
-        index: ShareIndex,
-        suite: SuiteId,
-        to: AgreementKey,
-        context: Digest,
-    },
+    Rewrap { set: ShareSetId, index: ShareIndex, suite: SuiteId, to: AgreementKey, context: Digest },
     /// Sign these bytes (a COSE `Sig_structure`) with the grant key.
     Sign { message: Vec<u8> },
     /// Move the anchor, outside the store's backup. [REV-4]
@@ -89,11 +83,7 @@ pub enum DeviceEffect {
     /// Export 32 bytes from the channel's TLS session under this context. [HS-2]
     Export { channel: ChannelId, context: Digest },
     /// Let measured code make Evidence over this session. [HS-11] [HS-12]
-    CollectEvidence {
-        session: Digest,
-        gpu: Digest,
-        attempt: Attempt,
-    },
+    CollectEvidence { session: Digest, gpu: Digest, attempt: Attempt },
     /// Open the weights under this DEK into device memory, whole or not at all.
     Load { dek: DekHandle },
     /// Erase these, and the plaintext opened under a DEK among them.
@@ -165,11 +155,7 @@ pub enum Change {
     /// A lease is renewed for this counter.
     Renew { lease: LeaseId, counter: Counter },
     /// An order joins the set and the epoch rises.
-    Order {
-        approvals: Vec<u8>,
-        digest: Digest,
-        epoch: Epoch,
-    },
+    Order { approvals: Vec<u8>, digest: Digest, epoch: Epoch },
     /// The share set becomes known.
     Provision { provision: Vec<u8> },
     /// The share set becomes active.
@@ -203,16 +189,9 @@ pub struct Anchor {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Report {
     /// A peer broke a rule and its exchange was closed; `correlation` went on the wire. [HS-21]
-    Refused {
-        channel: ChannelId,
-        violation: crate::Violation,
-        correlation: Option<Nonce>,
-    },
+    Refused { channel: ChannelId, violation: crate::Violation, correlation: Option<Nonce> },
     /// A custodian's exchange failed on the device; the others go on. [QRM-5]
-    ExchangeClosed {
-        custodian: CustodianId,
-        violation: Option<crate::Violation>,
-    },
+    ExchangeClosed { custodian: CustodianId, violation: Option<crate::Violation> },
     /// A grant left this custodian.
     Granted { lease: LeaseId, index: LogIndex },
     /// A lease was renewed here.
@@ -232,11 +211,7 @@ pub enum Report {
     /// A host read was refused by hardware and nothing else happened. [RST-8]
     ReadBlocked,
     /// A lease of this custodian counts until this long from now.
-    LeaseCounts {
-        custodian: CustodianId,
-        lease: LeaseId,
-        counter: Counter,
-    },
+    LeaseCounts { custodian: CustodianId, lease: LeaseId, counter: Counter },
 }
 
 /// Why a model left a device.
@@ -267,11 +242,7 @@ pub(crate) struct Outbox<E, W> {
 
 impl<E, W> Outbox<E, W> {
     pub(crate) fn new() -> Self {
-        Self {
-            queue: VecDeque::new(),
-            open: BTreeMap::new(),
-            last: Ticket::new(0),
-        }
+        Self { queue: VecDeque::new(), open: BTreeMap::new(), last: Ticket::new(0) }
     }
 
     pub(crate) fn poll(&mut self) -> Option<Output<E>> {
@@ -298,10 +269,7 @@ impl<E, W> Outbox<E, W> {
     pub(crate) fn ask(&mut self, effect: E, work: W) -> Ticket {
         self.last = self.last.next();
         self.open.insert(self.last, Some(work));
-        self.queue.push_back(Output::Effect {
-            ticket: self.last,
-            effect,
-        });
+        self.queue.push_back(Output::Effect { ticket: self.last, effect });
         self.last
     }
 
@@ -321,9 +289,7 @@ impl<E, W> Outbox<E, W> {
 
     /// The open questions and what they are for.
     pub(crate) fn open(&self) -> impl Iterator<Item = (Ticket, &W)> {
-        self.open
-            .iter()
-            .filter_map(|(ticket, work)| Some((*ticket, work.as_ref()?)))
+        self.open.iter().filter_map(|(ticket, work)| Some((*ticket, work.as_ref()?)))
     }
 }
 

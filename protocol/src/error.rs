@@ -152,7 +152,6 @@ rules! {
     AUD_4 "AUD-4" BehindAnchor: "the store is behind its anchor";
     AUD_5 "AUD-5" ActivationNotOurs: "the activation names another set, manifest or nonce";
     AUD_6 "AUD-6" ActivationLacksOrder: "the activation lacks an order that is known here";
-    SEAL_8 "SEAL-8" OwnerSignatureInvalid: "not signed by the owner, or versions go back";
 }
 
 impl core::error::Error for Violation {}

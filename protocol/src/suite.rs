@@ -230,9 +230,7 @@ impl<'b, C, const CAP: usize> Decode<'b, C> for Bytes<CAP> {
     fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
         let bytes = d.bytes()?;
         if bytes.is_empty() || bytes.len() > CAP {
-            return Err(minicbor::decode::Error::message(
-                "byte string empty or above its cap",
-            ));
+            return Err(minicbor::decode::Error::message("byte string empty or above its cap"));
         }
         Ok(Self(bytes.to_vec()))
     }

@@ -69,12 +69,8 @@ pub fn session(
 ) -> Digest {
     let count = (entries.len() as u32).to_be_bytes();
     let ids: Vec<[u8; 1]> = entries.iter().map(|e| [e.custodian.value()]).collect();
-    let mut fields: Vec<&[u8]> = alloc::vec![
-        manifest.as_bytes(),
-        device.as_bytes(),
-        incarnation.as_bytes(),
-        &count
-    ];
+    let mut fields: Vec<&[u8]> =
+        alloc::vec![manifest.as_bytes(), device.as_bytes(), incarnation.as_bytes(), &count];
     for (id, entry) in ids.iter().zip(entries) {
         fields.push(id);
         fields.push(entry.digest.as_bytes());
@@ -134,10 +130,7 @@ pub fn auth(suite: &mut impl Suite, grant: &GrantStatement) -> Digest {
 
 /// `ctx`: what a share is sealed under. [REL-4]
 pub fn grant_context(suite: &mut impl Suite, auth: &Digest, index: LogIndex) -> Digest {
-    suite.hash(
-        Label::Grant,
-        &[auth.as_bytes(), &index.value().to_be_bytes()],
-    )
+    suite.hash(Label::Grant, &[auth.as_bytes(), &index.value().to_be_bytes()])
 }
 
 /// How orders name a version of weights.
@@ -146,10 +139,7 @@ pub fn weights_subject(
     weights: WeightsId,
     version: WeightsVersion,
 ) -> Digest {
-    suite.hash(
-        Label::Weights,
-        &[weights.as_bytes(), &version.value().to_be_bytes()],
-    )
+    suite.hash(Label::Weights, &[weights.as_bytes(), &version.value().to_be_bytes()])
 }
 
 /// How an owner seals a share to a custodian's KEK.

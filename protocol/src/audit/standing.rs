@@ -93,28 +93,16 @@ pub fn check_activation(
             && activation.custodian == knows.custodian
             && activation.set == knows.manifest.set
             && suite
-                .same(
-                    activation.manifest.as_bytes(),
-                    knows.manifest.digest().as_bytes()
-                )
+                .same(activation.manifest.as_bytes(), knows.manifest.digest().as_bytes())
                 .is_ok()
-            && suite
-                .same(activation.nonce.as_bytes(), knows.nonce.as_bytes())
-                .is_ok()
+            && suite.same(activation.nonce.as_bytes(), knows.nonce.as_bytes()).is_ok()
     );
     let listed: BTreeSet<Digest> = activation.orders.iter().copied().collect();
-    let anchored = knows
-        .anchor
-        .map(|anchor| anchor.orders.as_slice())
-        .unwrap_or_default();
+    let anchored = knows.anchor.map(|anchor| anchor.orders.as_slice()).unwrap_or_default();
     // Complete both ways: it lists what is known here, and what it lists is held here.
     require!(
         AUD_6,
-        knows
-            .orders
-            .iter()
-            .chain(anchored)
-            .all(|order| listed.contains(order))
+        knows.orders.iter().chain(anchored).all(|order| listed.contains(order))
             && listed.iter().all(|order| knows.orders.contains(order))
     );
     Ok(())
@@ -135,10 +123,7 @@ fn stands(active: Option<&Digest>, knows: &Knows<'_>) -> Result<(), Violation> {
         knows.anchor.is_some_and(|anchor| {
             anchor.generation <= knows.generation
                 && anchor.epoch <= knows.epoch
-                && anchor
-                    .orders
-                    .iter()
-                    .all(|order| knows.orders.contains(order))
+                && anchor.orders.iter().all(|order| knows.orders.contains(order))
         })
     );
     Ok(())

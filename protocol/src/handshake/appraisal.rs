@@ -46,25 +46,10 @@ impl Appraiser {
         suite: &mut impl Suite,
     ) -> Result<Appraised, Violation> {
         let claims = self.claims;
-        require!(
-            HS_11,
-            suite.same(verdict.report_nonce.as_bytes(), self.gpu_nonce.as_bytes())
-        );
-        require!(
-            HS_12,
-            suite.same(verdict.report_data.as_bytes(), self.cpu_data.as_bytes())
-        );
-        require!(
-            HS_13,
-            suite.same(verdict.device.as_bytes(), claims.device.as_bytes())
-        );
-        require!(
-            HS_14,
-            deployment
-                .devices
-                .iter()
-                .any(|device| *device == verdict.device)
-        );
+        require!(HS_11, suite.same(verdict.report_nonce.as_bytes(), self.gpu_nonce.as_bytes()));
+        require!(HS_12, suite.same(verdict.report_data.as_bytes(), self.cpu_data.as_bytes()));
+        require!(HS_13, suite.same(verdict.device.as_bytes(), claims.device.as_bytes()));
+        require!(HS_14, deployment.devices.iter().any(|device| *device == verdict.device));
         require!(HS_16, admits(manifest, self.kind, verdict));
         Ok(claims)
     }
@@ -88,10 +73,7 @@ pub(super) fn expected_reports(
     session: &Digest,
     gpu_evidence: &[u8],
 ) -> (Digest, Digest) {
-    (
-        transcript::gpu_nonce(suite, session),
-        transcript::cpu_data(suite, session, gpu_evidence),
-    )
+    (transcript::gpu_nonce(suite, session), transcript::cpu_data(suite, session, gpu_evidence))
 }
 
 impl Appraised {

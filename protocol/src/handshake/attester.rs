@@ -83,10 +83,7 @@ pub enum AttesterInput<'a> {
 
 impl Attester {
     pub const fn new(custodian: CustodianId) -> Self {
-        Self {
-            custodian,
-            state: State::AwaitChannel,
-        }
+        Self { custodian, state: State::AwaitChannel }
     }
 
     /// Takes one input; what it wants is returned.
@@ -102,14 +99,7 @@ impl Attester {
         // An early return leaves `Closed` behind: errors fail closed.
         let state = mem::replace(&mut self.state, State::Closed);
         let (next, acts) = match (state, input) {
-            (
-                State::AwaitChannel,
-                I::ChannelOpened {
-                    channel,
-                    device_leaf,
-                    custodian_leaf,
-                },
-            ) => {
+            (State::AwaitChannel, I::ChannelOpened { channel, device_leaf, custodian_leaf }) => {
                 let hello = hello(manifest, device, self.custodian)?;
                 on_opened(channel, device_leaf, custodian_leaf, hello, suite)
             }
@@ -184,15 +174,8 @@ fn hello(
     device: DeviceId,
     custodian: CustodianId,
 ) -> Result<Vec<u8>, Violation> {
-    let entry = manifest
-        .custodian(custodian)
-        .ok_or(Violation::ChallengeNotOurs)?;
-    let suites = entry
-        .suites
-        .iter()
-        .copied()
-        .filter(|suite| suite.is_implemented())
-        .collect();
+    let entry = manifest.custodian(custodian).ok_or(Violation::ChallengeNotOurs)?;
+    let suites = entry.suites.iter().copied().filter(|suite| suite.is_implemented()).collect();
     let hello = Hello {
         versions: List::new(alloc::vec![VERSION]).ok_or(Violation::NothingInCommon)?,
         suites: List::new(suites).ok_or(Violation::NothingInCommon)?, // [REL-12]
@@ -212,25 +195,14 @@ fn on_opened(
     suite: &mut impl Suite,
 ) -> Transition {
     let context = transcript::exporter_context(suite, &hello); // [HS-2]
-    let state = AwaitExporter {
-        channel,
-        device_leaf,
-        custodian_leaf,
-        hello,
-    };
-    (
-        State::AwaitExporter(state),
-        alloc::vec![Act::Ask(DeviceEffect::Export { channel, context })],
-    )
+    let state = AwaitExporter { channel, device_leaf, custodian_leaf, hello };
+    (State::AwaitExporter(state), alloc::vec![Act::Ask(DeviceEffect::Export { channel, context })])
 }
 
 impl AwaitExporter {
     fn on_exported(self, exporter: Exporter) -> Transition {
         let hello = self.hello.clone();
-        let state = AwaitChallenge {
-            opened: self,
-            exporter,
-        };
+        let state = AwaitChallenge { opened: self, exporter };
         (State::AwaitChallenge(state), alloc::vec![Act::Send(hello)])
     }
 }
@@ -246,12 +218,7 @@ impl AwaitChallenge {
     ) -> Result<ReadyEntry, Violation> {
         let chosen = challenge.body;
         require!(HS_17, is_ours(chosen, custodian, manifest));
-        let AwaitExporter {
-            channel,
-            device_leaf,
-            custodian_leaf,
-            hello,
-        } = self.opened;
+        let AwaitExporter { channel, device_leaf, custodian_leaf, hello } = self.opened;
         let th1 = transcript::th1(suite, &hello, challenge.frame);
         // [HS-8] One pair per custodian and attempt.
         let (secret, device_key) = suite.generate(chosen.suite, slot);

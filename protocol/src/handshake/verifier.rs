@@ -85,13 +85,7 @@ pub struct VerifierStep {
 
 impl Verifier {
     pub const fn new(channel: ChannelId, device_leaf: LeafKey, custodian_leaf: LeafKey) -> Self {
-        Self {
-            channel,
-            device_leaf,
-            custodian_leaf,
-            issued: None,
-            state: State::AwaitHello,
-        }
+        Self { channel, device_leaf, custodian_leaf, issued: None, state: State::AwaitHello }
     }
 
     /// Takes one input. On any error the exchange is closed and its challenge burnt. [HS-6]
@@ -106,13 +100,9 @@ impl Verifier {
         let state = mem::replace(&mut self.state, State::Closed);
         match (state, input) {
             (State::AwaitHello, I::Hello(hello)) => self.on_hello(hello, context, suite),
-            (
-                State::AwaitExporter {
-                    hello,
-                    suite: chosen,
-                },
-                I::Exported(exporter),
-            ) => Ok(self.on_exported(now, &hello, chosen, exporter, context, suite)),
+            (State::AwaitExporter { hello, suite: chosen }, I::Exported(exporter)) => {
+                Ok(self.on_exported(now, &hello, chosen, exporter, context, suite))
+            }
             (State::AwaitExporter { .. }, I::ExportFailed) => Ok(VerifierStep::default()), // [HS-2]
             (state, I::Request(request)) => {
                 // A second request meets a spent challenge, whatever became of the first.
@@ -124,10 +114,7 @@ impl Verifier {
                 let proof =
                     appraiser.conclude(verdict, context.manifest, context.deployment, suite)?;
                 self.state = State::Proved;
-                Ok(VerifierStep {
-                    acts: Vec::new(),
-                    proof: Some(proof),
-                })
+                Ok(VerifierStep { acts: Vec::new(), proof: Some(proof) })
             }
             (State::Appraising(_), I::Rejected) => Err(Violation::ClaimsRefused), // [HS-16]
             (state, I::Timeout) => {
@@ -148,27 +135,14 @@ impl Verifier {
         require!(HS_19, issuer_is_enrolled(context));
         require!(HS_4, manifest_is_known(asked, context));
         // [HS-5] Only a claim; refusing early keeps strangers from costing an appraisal.
-        require!(
-            HS_5,
-            context
-                .deployment
-                .devices
-                .iter()
-                .any(|device| *device == asked.device)
-        );
+        require!(HS_5, context.deployment.devices.iter().any(|device| *device == asked.device));
         let chosen = choose_suite(asked, context).ok_or(Violation::NothingInCommon)?; // [HS-3]
         let export = CustodianEffect::Export {
             channel: self.channel,
             context: transcript::exporter_context(suite, hello.frame),
         };
-        self.state = State::AwaitExporter {
-            hello: hello.frame.to_vec(),
-            suite: chosen,
-        };
-        Ok(VerifierStep {
-            acts: alloc::vec![Act::Ask(export)],
-            proof: None,
-        })
+        self.state = State::AwaitExporter { hello: hello.frame.to_vec(), suite: chosen };
+        Ok(VerifierStep { acts: alloc::vec![Act::Ask(export)], proof: None })
     }
 
     fn on_exported(
@@ -189,17 +163,9 @@ impl Verifier {
         })
         .to_frame();
         let th1 = transcript::th1(suite, hello, &challenge);
-        self.issued = Some(Issued {
-            at: now,
-            suite: chosen,
-            exporter,
-            th1,
-        });
+        self.issued = Some(Issued { at: now, suite: chosen, exporter, th1 });
         self.state = State::AwaitRequest;
-        VerifierStep {
-            acts: alloc::vec![Act::Send(challenge)],
-            proof: None,
-        }
+        VerifierStep { acts: alloc::vec![Act::Send(challenge)], proof: None }
     }
 
     fn on_request(
@@ -215,15 +181,9 @@ impl Verifier {
         require!(HS_7, now < dead);
         require!(
             HS_20,
-            suite.same(
-                asked.manifest.as_bytes(),
-                context.manifest.digest().as_bytes()
-            )
+            suite.same(asked.manifest.as_bytes(), context.manifest.digest().as_bytes())
         );
-        require!(
-            HS_9,
-            entries_in_order(asked.entries.as_slice(), context.manifest)
-        );
+        require!(HS_9, entries_in_order(asked.entries.as_slice(), context.manifest));
         let own = transcript::entry(
             suite,
             &EntryInput {
@@ -235,10 +195,7 @@ impl Verifier {
                 device_key: &asked.device_key,
             },
         );
-        let listed = asked
-            .entries
-            .iter()
-            .find(|entry| entry.custodian == context.custodian);
+        let listed = asked.entries.iter().find(|entry| entry.custodian == context.custodian);
         require!(
             HS_10,
             listed.is_some_and(|entry| {
@@ -268,19 +225,9 @@ impl Verifier {
             challenged: issued.at,
         };
         let kind = asked.evidence.kind;
-        self.state = State::Appraising(Appraiser {
-            claims,
-            kind,
-            gpu_nonce,
-            cpu_data,
-        });
-        let appraise = CustodianEffect::Appraise {
-            evidence: asked.evidence.clone(),
-        };
-        Ok(VerifierStep {
-            acts: alloc::vec![Act::Ask(appraise)],
-            proof: None,
-        })
+        self.state = State::Appraising(Appraiser { claims, kind, gpu_nonce, cpu_data });
+        let appraise = CustodianEffect::Appraise { evidence: asked.evidence.clone() };
+        Ok(VerifierStep { acts: alloc::vec![Act::Ask(appraise)], proof: None })
     }
 
     /// When the challenge dies, while it is unused. [HS-7]
@@ -309,11 +256,7 @@ impl Verifier {
 }
 
 fn issuer_is_enrolled(context: &VerifierContext<'_>) -> bool {
-    context
-        .deployment
-        .issuers
-        .iter()
-        .any(|issuer| context.chain.contains(issuer))
+    context.deployment.issuers.iter().any(|issuer| context.chain.contains(issuer))
 }
 
 fn manifest_is_known(asked: &Hello, context: &VerifierContext<'_>) -> bool {
@@ -342,10 +285,7 @@ fn entries_in_order(entries: &[Entry], manifest: &KnownManifest) -> bool {
         [a, b] => a.custodian < b.custodian,
         _ => true,
     });
-    ascending
-        && entries
-            .iter()
-            .all(|entry| manifest.custodian(entry.custodian).is_some())
+    ascending && entries.iter().all(|entry| manifest.custodian(entry.custodian).is_some())
 }
 
 impl Rebase for Verifier {

@@ -55,11 +55,7 @@ enum Renewing {
     /// Asks at this instant.
     Due(Instant),
     /// Asked: the same bytes again at `again`, the first sending counts. [LEA-7]
-    Asked {
-        frame: Vec<u8>,
-        first_sent: Instant,
-        again: Instant,
-    },
+    Asked { frame: Vec<u8>, first_sent: Instant, again: Instant },
     /// The custodian will not renew; the running term still counts.
     Ended,
 }
@@ -87,12 +83,7 @@ pub enum RenewalCheck {
 
 impl Holder {
     pub const fn new(threshold: usize, margin: Span) -> Self {
-        Self {
-            threshold,
-            margin,
-            leases: BTreeMap::new(),
-            phase: Phase::Filling,
-        }
+        Self { threshold, margin, leases: BTreeMap::new(), phase: Phase::Filling }
     }
 
     /// A checked grant adds a lease, whether or not its share was needed. [QRM-6]
@@ -169,10 +160,7 @@ impl Holder {
 
     /// Whether an admitted use's output may leave. [LEA-3]
     pub fn may_leave(&self, now: Instant) -> Result<(), Violation> {
-        require!(
-            LEA_3,
-            !self.is_lost() && self.counting(now) >= self.threshold
-        );
+        require!(LEA_3, !self.is_lost() && self.counting(now) >= self.threshold);
         Ok(())
     }
 
@@ -202,18 +190,12 @@ impl Holder {
         ttl_max: Span,
     ) -> Result<RenewalCheck, Violation> {
         let margin = self.margin;
-        let held = self
-            .leases
-            .get_mut(&custodian)
-            .ok_or(Violation::RenewalUnanswered)?;
+        let held = self.leases.get_mut(&custodian).ok_or(Violation::RenewalUnanswered)?;
         require!(LEA_8, leaves == (held.device_leaf, held.custodian_leaf));
         let Renewing::Asked { first_sent, .. } = held.renewing else {
             return Err(Violation::RenewalUnanswered); // [LEA-7]
         };
-        require!(
-            LEA_7,
-            answer.lease == held.lease && answer.counter == held.counter.next()
-        );
+        require!(LEA_7, answer.lease == held.lease && answer.counter == held.counter.next());
         match answer.answer {
             RenewalAnswer::Retry => return Ok(RenewalCheck::Retry),
             RenewalAnswer::Ended => {
@@ -250,14 +232,8 @@ impl Holder {
         let mut ends: Vec<_> = self.leases.values().map(|held| held.end).collect();
         ends.sort_unstable();
         // With leases ending in order, k count until the k-th latest end.
-        let last_with_k = ends
-            .len()
-            .checked_sub(self.threshold)
-            .and_then(|i| ends.get(i))
-            .copied();
-        let loss = matches!(self.phase, Phase::Counting)
-            .then_some(last_with_k)
-            .flatten();
+        let last_with_k = ends.len().checked_sub(self.threshold).and_then(|i| ends.get(i)).copied();
+        let loss = matches!(self.phase, Phase::Counting).then_some(last_with_k).flatten();
         [renewal, loss].into_iter().flatten().min()
     }
 
@@ -270,18 +246,11 @@ impl Held {
     fn on_due(&mut self, now: Instant) -> Option<Vec<u8>> {
         match &mut self.renewing {
             Renewing::Due(at) if now >= *at => {
-                let renew = Renew {
-                    lease: self.lease,
-                    counter: self.counter.next(),
-                    used: self.used,
-                };
+                let renew =
+                    Renew { lease: self.lease, counter: self.counter.next(), used: self.used };
                 let frame = Message::Renew(renew).to_frame();
                 let again = now.after(third(self.term));
-                self.renewing = Renewing::Asked {
-                    frame: frame.clone(),
-                    first_sent: now,
-                    again,
-                };
+                self.renewing = Renewing::Asked { frame: frame.clone(), first_sent: now, again };
                 Some(frame)
             }
             Renewing::Asked { frame, again, .. } if now >= *again => {
@@ -338,9 +307,7 @@ impl Rebase for Held {
         self.end.rebase(by, floor);
         match &mut self.renewing {
             Renewing::Due(at) => at.rebase(by, floor),
-            Renewing::Asked {
-                first_sent, again, ..
-            } => {
+            Renewing::Asked { first_sent, again, .. } => {
                 first_sent.rebase(by, floor);
                 again.rebase(by, floor);
             }

@@ -43,6 +43,8 @@ pub enum LeaseStanding {
     /// A newer lease of the same incarnation and manifest, or a later incarnation. [LEA-14]
     Superseded,
     Revoked,
+    /// The device was told that there is no more; that is final. [LEA-11]
+    Ended,
 }
 
 /// What a renewal decision looks at.
@@ -60,11 +62,7 @@ pub struct RenewInput {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum RenewDecision {
     /// Commit, then answer with the frame.
-    Commit {
-        counter: Counter,
-        answer: Vec<u8>,
-        lapse: Instant,
-    },
+    Commit { counter: Counter, answer: Vec<u8>, lapse: Instant },
     /// The same request again: the stored answer. [LEA-7]
     Repeat(Vec<u8>),
     /// No more terms.
@@ -74,11 +72,7 @@ pub enum RenewDecision {
 impl Ledger {
     /// A committed grant: counts from now, and ends what it replaces. [LEA-6] [RST-6]
     pub fn insert(&mut self, now: Instant, record: LeaseRecord, challenged: Instant, margin: Span) {
-        for lease in self
-            .leases
-            .values_mut()
-            .filter(|l| l.record.device == record.device)
-        {
+        for lease in self.leases.values_mut().filter(|l| l.record.device == record.device) {
             if lease.record.incarnation != record.incarnation {
                 perform!(RST_6, lease.end(LeaseStanding::Superseded));
                 self.superseded.insert(lease.record.incarnation);
@@ -102,10 +96,7 @@ impl Ledger {
 
     /// A lease read back at boot counts as committed at the start. [REV-10]
     pub fn read_back(&mut self, now: Instant, record: LeaseRecord, ttl_max: Span, margin: Span) {
-        let others = self
-            .leases
-            .values()
-            .filter(|l| l.record.device == record.device);
+        let others = self.leases.values().filter(|l| l.record.device == record.device);
         let older: Vec<_> = others
             .filter(|l| l.record.incarnation != record.incarnation)
             .map(|l| l.record.incarnation)
@@ -126,11 +117,7 @@ impl Ledger {
 
     /// Whether an incarnation is its device's latest here. [RST-7]
     pub fn life(&self, incarnation: &Incarnation) -> Life {
-        if self.superseded.contains(incarnation) {
-            Life::Superseded
-        } else {
-            Life::Latest
-        }
+        if self.superseded.contains(incarnation) { Life::Superseded } else { Life::Latest }
     }
 
     pub fn get(&self, lease: &LeaseId) -> Option<&Lease> {
@@ -139,16 +126,13 @@ impl Ledger {
 
     /// Decides one renewal; an error is a peer's broken rule and is answered by `refused`.
     pub fn decide(
-        &self,
+        &mut self,
         request: &Renew,
         input: &RenewInput,
         ttl_max: Span,
         margin: Span,
     ) -> Result<RenewDecision, Violation> {
-        let lease = self
-            .leases
-            .get(&request.lease)
-            .ok_or(Violation::LeaseOfAnotherChannel)?;
+        let lease = self.leases.get_mut(&request.lease).ok_or(Violation::LeaseOfAnotherChannel)?;
         require!(
             LEA_8,
             input.device_leaf == lease.record.device_leaf
@@ -162,9 +146,12 @@ impl Ledger {
         require!(LEA_15, request.counter == lease.counter.next());
         match lease.may_renew(input) {
             Ok(()) => Ok(lease.renew(request, input.now, ttl_max, margin)),
-            Err(_) => Ok(RenewDecision::End(
-                lease.answer_frame(request, RenewalAnswer::Ended),
-            )),
+            Err(_) => {
+                if lease.standing == LeaseStanding::Live {
+                    lease.standing = LeaseStanding::Ended;
+                }
+                Ok(RenewDecision::End(lease.answer_frame(request, RenewalAnswer::Ended)))
+            }
         }
     }
 
@@ -179,22 +166,14 @@ impl Ledger {
 
     /// Ends covered leases and drops their stored answers. [REV-6] [LEA-9]
     pub fn revoke(&mut self, mut covered: impl FnMut(&LeaseRecord) -> bool) {
-        for lease in self
-            .leases
-            .values_mut()
-            .filter(|lease| covered(&lease.record))
-        {
+        for lease in self.leases.values_mut().filter(|lease| covered(&lease.record)) {
             lease.end(LeaseStanding::Revoked);
         }
     }
 
     /// The instant from which no covered lease counts anywhere. [REV-10]
     pub fn last_lapse(&self, mut covered: impl FnMut(&LeaseRecord) -> bool) -> Option<Instant> {
-        self.leases
-            .values()
-            .filter(|lease| covered(&lease.record))
-            .map(|lease| lease.lapse)
-            .max()
+        self.leases.values().filter(|lease| covered(&lease.record)).map(|lease| lease.lapse).max()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&LeaseId, &Lease)> {
@@ -234,11 +213,10 @@ impl Lease {
             input.coverage == Coverage::Clear && self.standing != LeaseStanding::Revoked
         );
         require!(LEA_14, self.standing != LeaseStanding::Superseded);
-        require!(LEA_11, input.now < self.lapse);
+        require!(LEA_11, input.now < self.lapse && self.standing != LeaseStanding::Ended);
         require!(
             LEA_10,
-            self.challenged
-                .is_some_and(|at| input.now < at.after(self.record.terms.max_age))
+            self.challenged.is_some_and(|at| input.now < at.after(self.record.terms.max_age))
         );
         Ok(())
     }
@@ -269,7 +247,7 @@ impl Lease {
         match self.standing {
             _ if now >= self.lapse => "Dead",
             LeaseStanding::Live => "Live",
-            LeaseStanding::Superseded | LeaseStanding::Revoked => "Ending",
+            LeaseStanding::Superseded | LeaseStanding::Revoked | LeaseStanding::Ended => "Ending",
         }
     }
 

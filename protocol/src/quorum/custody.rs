@@ -76,22 +76,12 @@ impl Custody {
             (Self::Gathering { .. } | Self::Requesting { .. }, I::TooFew)
             | (Self::Attesting { .. }, I::EvidenceFailed)
             | (Self::Erasing, I::Erased) => Self::Idle,
-            (
-                Self::Attesting { session },
-                I::EvidenceCollected {
-                    sent,
-                    until,
-                    threshold,
-                },
-            ) => Self::Requesting {
-                session,
-                sent,
-                until,
-                tally: Tally::new(session, threshold),
-            },
-            (Self::Requesting { .. }, I::Combined(combined)) => Self::Loading {
-                dek: combined.dek(),
-            },
+            (Self::Attesting { session }, I::EvidenceCollected { sent, until, threshold }) => {
+                Self::Requesting { session, sent, until, tally: Tally::new(session, threshold) }
+            }
+            (Self::Requesting { .. }, I::Combined(combined)) => {
+                Self::Loading { dek: combined.dek() }
+            }
             (Self::Loading { dek }, I::Loaded) => Self::Serving { dek },
             (Self::Loading { .. }, I::LoadFailed)
             | (Self::Loading { .. } | Self::Serving { .. }, I::LeaseLost | I::Revoked) => {

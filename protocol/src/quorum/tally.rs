@@ -39,11 +39,7 @@ pub enum Outcome {
 
 impl Tally {
     pub const fn new(session: Digest, threshold: usize) -> Self {
-        Self {
-            session,
-            threshold,
-            shares: BTreeMap::new(),
-        }
+        Self { session, threshold, shares: BTreeMap::new() }
     }
 
     /// Opens a checked grant's share and, with the k-th, combines.
@@ -58,9 +54,7 @@ impl Tally {
     ) -> Result<Outcome, Violation> {
         require!(
             QRM_4,
-            suite
-                .same(grant.session().as_bytes(), self.session.as_bytes())
-                .is_ok()
+            suite.same(grant.session().as_bytes(), self.session.as_bytes()).is_ok()
                 && grant.set() == manifest.set
         );
         let commitment = manifest
@@ -70,14 +64,10 @@ impl Tally {
         let share = suite
             .open_share(entry.suite, entry.secret, grant.context(), grant.sealed())
             .map_err(|_| Violation::SealedShareSwapped)?;
-        let place = SharePlace {
-            set: grant.set(),
-            custodian: grant.custodian(),
-            index: grant.index(),
-        };
+        let place =
+            SharePlace { set: grant.set(), custodian: grant.custodian(), index: grant.index() };
         require!(QRM_2, suite.check_share(share, place, &commitment));
-        self.shares
-            .insert(grant.custodian(), (grant.index(), share));
+        self.shares.insert(grant.custodian(), (grant.index(), share));
         if self.shares.len() < self.threshold {
             return Ok(Outcome::Waiting);
         }
@@ -91,10 +81,7 @@ impl Tally {
     ) -> Result<Combined, Violation> {
         let shares: Vec<_> = self.shares.values().copied().collect();
         let dek = suite.combine(&shares).map_err(|_| Violation::DekDiffers)?;
-        require!(
-            QRM_3,
-            suite.check_dek(dek, manifest.weights, manifest.version, &manifest.dek)
-        );
+        require!(QRM_3, suite.check_dek(dek, manifest.weights, manifest.version, &manifest.dek));
         Ok(Combined(dek))
     }
 

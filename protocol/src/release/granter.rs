@@ -34,10 +34,7 @@ enum State {
     Committing,
     Rewrapping,
     Retrying,
-    Signing {
-        sealed: SealedShare,
-        payload: Vec<u8>,
-    },
+    Signing { sealed: SealedShare, payload: Vec<u8> },
     Granted,
     Closed,
 }
@@ -88,9 +85,7 @@ impl Granter {
     ) -> Result<(Self, CustodianEffect), Violation> {
         let appraised = &decided.appraised;
         let manifest = grantor.manifest;
-        let entry = manifest
-            .custodian(grantor.custodian)
-            .ok_or(Violation::PolicyRefuses)?;
+        let entry = manifest.custodian(grantor.custodian).ok_or(Violation::PolicyRefuses)?;
         let statement = GrantStatement {
             session: *appraised.session(),
             th2: *appraised.th2(),
@@ -130,12 +125,7 @@ impl Granter {
                 subject: transcript::auth(suite, &statement),
             },
         };
-        let granter = Self {
-            decided,
-            record,
-            statement,
-            state: State::Committing,
-        };
+        let granter = Self { decided, record, statement, state: State::Committing };
         Ok((granter, CustodianEffect::Commit(transaction)))
     }
 
@@ -167,9 +157,7 @@ impl Granter {
             (State::Signing { sealed, payload }, I::Signed(signature)) => {
                 self.state = State::Granted;
                 let statement = Signed::new(payload, signature);
-                Ok(GranterStep::Send(
-                    Message::Grant(Grant { statement, sealed }).to_frame(),
-                ))
+                Ok(GranterStep::Send(Message::Grant(Grant { statement, sealed }).to_frame()))
             }
             (State::Committing, I::Fenced)
             | (State::Retrying | State::Signing { .. }, I::HsmFailed) => Ok(GranterStep::Refuse),

@@ -59,13 +59,6 @@ pub fn decide(appraised: Appraised, input: &PolicyInput<'_>) -> Result<Decided, 
         budget: policy.budget,
         max_age: policy.max_age,
     };
-    require!(
-        REL_1,
-        terms.budget > Budget::new(0) && terms.max_age > Span::ZERO
-    );
-    Ok(Decided {
-        appraised,
-        terms,
-        policy: policy.version,
-    })
+    require!(REL_1, terms.budget > Budget::new(0) && terms.max_age > Span::ZERO);
+    Ok(Decided { appraised, terms, policy: policy.version })
 }

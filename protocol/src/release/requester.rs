@@ -41,15 +41,10 @@ pub fn check_grant(
     expected: &Expected<'_>,
     suite: &mut impl Suite,
 ) -> Result<Checked, Violation> {
-    let custodian = expected
-        .manifest
-        .custodian(expected.custodian)
-        .ok_or(Violation::GrantNotForUs)?;
+    let custodian =
+        expected.manifest.custodian(expected.custodian).ok_or(Violation::GrantNotForUs)?;
     let message = grant.statement.message(ObjectKind::Grant);
-    require!(
-        REL_7,
-        suite.verify(&custodian.grant_key, &message, grant.statement.signature())
-    );
+    require!(REL_7, suite.verify(&custodian.grant_key, &message, grant.statement.signature()));
     let said: GrantStatement = grant.statement.payload()?;
     require!(
         REL_8,
@@ -64,24 +59,12 @@ pub fn check_grant(
             && said.suite == expected.entry.suite
             && said.set == expected.manifest.set
             && said.index == custodian.index
-            && suite
-                .same(
-                    said.manifest.as_bytes(),
-                    expected.manifest.digest().as_bytes()
-                )
-                .is_ok()
-            && suite
-                .same(said.device_key.as_bytes(), key.as_bytes())
-                .is_ok()
-            && suite
-                .same(said.incarnation.as_bytes(), expected.incarnation.as_bytes())
-                .is_ok()
+            && suite.same(said.manifest.as_bytes(), expected.manifest.digest().as_bytes()).is_ok()
+            && suite.same(said.device_key.as_bytes(), key.as_bytes()).is_ok()
+            && suite.same(said.incarnation.as_bytes(), expected.incarnation.as_bytes()).is_ok()
     );
     let sealed = transcript::sealed(suite, &grant.sealed);
-    require!(
-        REL_10,
-        suite.same(said.sealed.as_bytes(), sealed.as_bytes())
-    );
+    require!(REL_10, suite.same(said.sealed.as_bytes(), sealed.as_bytes()));
     require!(REL_11, terms_in_bounds(&said.terms, expected.manifest));
     let auth = transcript::auth(suite, &said);
     Ok(Checked {

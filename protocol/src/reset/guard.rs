@@ -60,10 +60,7 @@ pub enum GuardStep {
 impl Guard {
     /// Never clean before a scrub that this very code has seen succeed. [RST-1]
     pub const fn new(on_host_read: OnHostRead) -> Self {
-        Self {
-            on_host_read,
-            state: State::Tainted,
-        }
+        Self { on_host_read, state: State::Tainted }
     }
 
     /// One step of the table of chapter 70.

@@ -46,10 +46,7 @@ pub fn required(manifest: &KnownManifest) -> usize {
 
 impl AckSet {
     pub const fn new(order: Digest) -> Self {
-        Self {
-            order,
-            custodians: BTreeSet::new(),
-        }
+        Self { order, custodians: BTreeSet::new() }
     }
 
     /// Counts an acknowledgement that a custodian of this manifest signed. [REV-9]
@@ -60,18 +57,8 @@ impl AckSet {
         suite: &mut impl Suite,
     ) -> Result<CustodianId, Violation> {
         let said: Acknowledgement = signed.payload()?;
-        require!(
-            REV_9,
-            suite.same(said.manifest.as_bytes(), manifest.digest().as_bytes())
-        );
-        self.admit(
-            manifest,
-            signed,
-            ObjectKind::Acknowledgement,
-            said.order,
-            said.custodian,
-            suite,
-        )
+        require!(REV_9, suite.same(said.manifest.as_bytes(), manifest.digest().as_bytes()));
+        self.admit(manifest, signed, ObjectKind::Acknowledgement, said.order, said.custodian, suite)
     }
 
     /// Counts a statement that every covered lease is dead. [REV-10]
@@ -82,14 +69,7 @@ impl AckSet {
         suite: &mut impl Suite,
     ) -> Result<CustodianId, Violation> {
         let said: DeadStatement = signed.payload()?;
-        self.admit(
-            manifest,
-            signed,
-            ObjectKind::Dead,
-            said.order,
-            said.custodian,
-            suite,
-        )
+        self.admit(manifest, signed, ObjectKind::Dead, said.order, said.custodian, suite)
     }
 
     fn admit(
@@ -102,14 +82,9 @@ impl AckSet {
         suite: &mut impl Suite,
     ) -> Result<CustodianId, Violation> {
         // The key to verify with is the one of the custodian that the statement names.
-        let entry = manifest
-            .custodian(custodian)
-            .ok_or(Violation::AcknowledgementForged)?;
+        let entry = manifest.custodian(custodian).ok_or(Violation::AcknowledgementForged)?;
         let message = signed.message(kind);
-        require!(
-            REV_9,
-            suite.verify(&entry.grant_key, &message, signed.signature())
-        );
+        require!(REV_9, suite.verify(&entry.grant_key, &message, signed.signature()));
         require!(REV_9, suite.same(order.as_bytes(), self.order.as_bytes()));
         self.custodians.insert(custodian);
         Ok(custodian)

@@ -29,16 +29,10 @@ pub fn verify_approvals(
     deployment: &KnownDeployment,
     suite: &mut impl Suite,
 ) -> Result<usize, Violation> {
-    let first = approvals
-        .as_slice()
-        .first()
-        .ok_or(Violation::TooFewOperators)?;
+    let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
     let mut signers = BTreeSet::new();
     for approval in approvals.iter() {
-        require!(
-            REV_2,
-            suite.same(approval.payload_bytes(), first.payload_bytes())
-        );
+        require!(REV_2, suite.same(approval.payload_bytes(), first.payload_bytes()));
         let message = approval.message(kind);
         let signer = deployment
             .operators
@@ -56,10 +50,7 @@ pub fn verify_order(
     suite: &mut impl Suite,
 ) -> Result<KnownOrder, Violation> {
     let signers = verify_approvals(approvals, ObjectKind::Order, deployment, suite)?;
-    let first = approvals
-        .as_slice()
-        .first()
-        .ok_or(Violation::TooFewOperators)?;
+    let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
     let order: Order = first.payload()?;
     let needed = match order.verb {
         Verb::Revoke => deployment.m_revoke,
@@ -68,11 +59,7 @@ pub fn verify_order(
     require!(REV_2, signers >= usize::from(needed));
     require!(REV_1, order.deployment == deployment.deployment);
     let digest = suite.hash(Label::Order, &[first.payload_bytes()]);
-    Ok(KnownOrder {
-        order,
-        digest,
-        approvals: codec::encode(approvals),
-    })
+    Ok(KnownOrder { order, digest, approvals: codec::encode(approvals) })
 }
 
 impl KnownOrder {
@@ -137,11 +124,7 @@ impl OrderSet {
             return Ok(Novelty::AlreadyHeld);
         }
         let order = &known.order;
-        let held = self
-            .subjects
-            .get(&order.subject)
-            .copied()
-            .unwrap_or_default();
+        let held = self.subjects.get(&order.subject).copied().unwrap_or_default();
         match order.verb {
             Verb::Revoke => {
                 // Enrolment is an admission of serial 0: no serial can lock a subject out for ever.
@@ -174,15 +157,9 @@ impl OrderSet {
     /// Whether any of these names is revoked. [REL-6] [LEA-9]
     pub fn coverage(&self, names: &[Subject]) -> Coverage {
         let revoked = names.iter().any(|name| {
-            self.subjects
-                .get(name)
-                .is_some_and(|held| held.coverage() == Coverage::Revoked)
+            self.subjects.get(name).is_some_and(|held| held.coverage() == Coverage::Revoked)
         });
-        if revoked {
-            Coverage::Revoked
-        } else {
-            Coverage::Clear
-        }
+        if revoked { Coverage::Revoked } else { Coverage::Clear }
     }
 
     pub fn contains(&self, digest: &Digest) -> bool {

@@ -18,28 +18,16 @@ impl ManifestNames {
         let policy = suite.hash(Label::Policy, &[&policy]);
         let everything = suite.hash(Label::Everything, &[manifest.deployment.as_bytes()]);
         Self([
-            Subject {
-                kind: SubjectKind::Weights,
-                value: weights,
-            },
-            Subject {
-                kind: SubjectKind::Policy,
-                value: policy,
-            },
-            Subject {
-                kind: SubjectKind::Everything,
-                value: everything,
-            },
+            Subject { kind: SubjectKind::Weights, value: weights },
+            Subject { kind: SubjectKind::Policy, value: policy },
+            Subject { kind: SubjectKind::Everything, value: everything },
         ])
     }
 
     /// Every name of a device that came with these certificates for this manifest. [REL-6]
     pub(super) fn with(&self, device: &DeviceId, certificates: &[LeafKey]) -> Vec<Subject> {
         let mut names = self.0.to_vec();
-        names.push(Subject {
-            kind: SubjectKind::Device,
-            value: Digest::new(*device.as_bytes()),
-        });
+        names.push(Subject { kind: SubjectKind::Device, value: Digest::new(*device.as_bytes()) });
         names.extend(certificates.iter().map(|certificate| Subject {
             kind: SubjectKind::Certificate,
             value: Digest::new(*certificate.as_bytes()),

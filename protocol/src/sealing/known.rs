@@ -26,15 +26,12 @@ impl KnownManifest {
         signed: &Signed,
     ) -> Result<Self, Violation> {
         let message = signed.message(ObjectKind::Manifest);
-        require!(SEAL_8, suite.verify(owner, &message, signed.signature())); // [WIRE-4]
+        require!(WIRE_4, suite.verify(owner, &message, signed.signature())); // [WIRE-4]
         let manifest: Manifest = signed.payload()?;
         require!(QRM_7, parameters_hold(&manifest));
         require!(LEA_12, terms_hold(&manifest));
         let digest = suite.hash(Label::Manifest, &[signed.payload_bytes()]);
-        Ok(Self {
-            manifest: Arc::new(manifest),
-            digest,
-        })
+        Ok(Self { manifest: Arc::new(manifest), digest })
     }
 
     pub const fn digest(&self) -> &Digest {
@@ -72,9 +69,7 @@ fn parameters_hold(manifest: &Manifest) -> bool {
         && manifest.f < manifest.k
         && custodians.len() == usize::from(manifest.n)
         && ascending
-        && custodians
-            .iter()
-            .all(|entry| entry.id.value() != 0 && entry.index.value() != 0)
+        && custodians.iter().all(|entry| entry.id.value() != 0 && entry.index.value() != 0)
         && indices.len() == custodians.len()
 }
 
@@ -83,9 +78,7 @@ fn terms_hold(manifest: &Manifest) -> bool {
     let policy = &manifest.policy;
     let least = policy.margin.times(4).plus(policy.gather);
     let sixty_seconds = Span::from_millis(60_000);
-    [policy.first, policy.term]
-        .iter()
-        .all(|term| *term >= least && *term <= manifest.ttl_max)
+    [policy.first, policy.term].iter().all(|term| *term >= least && *term <= manifest.ttl_max)
         && policy.challenge_max <= sixty_seconds
         && policy.challenge_max > Span::ZERO
 }
@@ -102,7 +95,7 @@ impl KnownDeployment {
         signed: &Signed,
     ) -> Result<Self, Violation> {
         let message = signed.message(ObjectKind::Deployment);
-        require!(SEAL_8, suite.verify(owner, &message, signed.signature()));
+        require!(WIRE_4, suite.verify(owner, &message, signed.signature()));
         let deployment: Deployment = signed.payload()?;
         require!(REV_2, thresholds_intersect(&deployment));
         Ok(Self(Arc::new(deployment)))
@@ -120,9 +113,6 @@ impl core::ops::Deref for KnownDeployment {
 /// `1 <= m_revoke <= m_change <= o` and `m_revoke + m_change > o`; a sole operator is 1 and 1.
 fn thresholds_intersect(deployment: &Deployment) -> bool {
     let operators = deployment.operators.len();
-    let (revoke, change) = (
-        usize::from(deployment.m_revoke),
-        usize::from(deployment.m_change),
-    );
+    let (revoke, change) = (usize::from(deployment.m_revoke), usize::from(deployment.m_change));
     revoke >= 1 && revoke <= change && change <= operators && revoke + change > operators
 }

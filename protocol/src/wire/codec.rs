@@ -13,9 +13,7 @@ use crate::error::DecodeError;
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     // INVARIANT: writing to a `Vec` cannot fail and no type here refuses to encode.
-    Encoder::new(&mut bytes)
-        .encode(value)
-        .expect("a `Vec` takes all bytes");
+    Encoder::new(&mut bytes).encode(value).expect("a `Vec` takes all bytes");
     bytes
 }
 
@@ -26,10 +24,7 @@ pub fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
 ) -> Result<T, DecodeError> {
     // [WIRE-1] Nothing is allocated for bytes above the cap.
     if bytes.len() > cap {
-        return Err(DecodeError::TooLong {
-            length: bytes.len(),
-            cap,
-        });
+        return Err(DecodeError::TooLong { length: bytes.len(), cap });
     }
     let mut decoder = Decoder::new(bytes);
     let value: T = decoder.decode().map_err(|_| DecodeError::Malformed)?;
@@ -85,13 +80,9 @@ impl<'b, C, T: Decode<'b, C>, const MIN: usize, const MAX: usize> Decode<'b, C>
     for List<T, MIN, MAX>
 {
     fn decode(d: &mut Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
-        let length = d
-            .array()?
-            .ok_or_else(|| minicbor::decode::Error::message("indefinite"))?;
+        let length = d.array()?.ok_or_else(|| minicbor::decode::Error::message("indefinite"))?;
         if length < MIN as u64 || length > MAX as u64 {
-            return Err(minicbor::decode::Error::message(
-                "list length outside its bounds",
-            ));
+            return Err(minicbor::decode::Error::message("list length outside its bounds"));
         }
         // The claimed length is not trusted for allocation: items are read first.
         let mut items = Vec::new();

@@ -114,10 +114,7 @@ impl Message {
     /// The message whose one frame is `bytes`.
     pub fn from_frame(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.len() > Self::CAP {
-            return Err(DecodeError::TooLong {
-                length: bytes.len(),
-                cap: Self::CAP,
-            });
+            return Err(DecodeError::TooLong { length: bytes.len(), cap: Self::CAP });
         }
         let mut decoder = Decoder::new(bytes);
         let malformed = |_| DecodeError::Malformed;
@@ -130,10 +127,7 @@ impl Message {
         let number = decoder.u16().map_err(malformed)?;
         let kind = MessageType::from_number(number)?;
         if bytes.len() > kind.cap() {
-            return Err(DecodeError::TooLong {
-                length: bytes.len(),
-                cap: kind.cap(),
-            });
+            return Err(DecodeError::TooLong { length: bytes.len(), cap: kind.cap() });
         }
         let message = Self::decode_body(kind, &mut decoder).map_err(malformed)?;
         // [WIRE-2] Trailing bytes and second encodings fall here.

@@ -122,9 +122,6 @@ impl<'b, C> Decode<'b, C> for Signed {
         if payload.is_empty() || payload.len() > Self::CAP {
             return Err(refuse("payload empty or above its cap"));
         }
-        Ok(Self {
-            payload: payload.to_vec(),
-            signature: Signature::decode(d, ctx)?,
-        })
+        Ok(Self { payload: payload.to_vec(), signature: Signature::decode(d, ctx)? })
     }
 }

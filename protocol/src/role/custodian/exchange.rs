@@ -32,10 +32,7 @@ impl Custodian {
         input: VerifierInput<'_>,
         suite: &mut impl Suite,
     ) -> Result<VerifierStep, Violation> {
-        let mut connection = self
-            .connections
-            .remove(&channel)
-            .ok_or(Violation::Unexpected)?;
+        let mut connection = self.connections.remove(&channel).ok_or(Violation::Unexpected)?;
         let result = match &self.known {
             Some(known) => {
                 let context = known.context(self, &connection.chain);
@@ -102,10 +99,7 @@ impl Custodian {
         suite: &mut impl Suite,
     ) -> Result<(), Violation> {
         let known = self.known.as_ref().ok_or(Violation::ManifestUnknown)?;
-        let connection = self
-            .connections
-            .get_mut(&channel)
-            .ok_or(Violation::Unexpected)?;
+        let connection = self.connections.get_mut(&channel).ok_or(Violation::Unexpected)?;
         let mut certificates = connection.chain.clone();
         certificates.push(*appraised.device_leaf());
         let names = known.names.with(appraised.device(), &certificates);
@@ -152,10 +146,7 @@ impl Custodian {
             CustodianAnswer::HsmFailed => GranterInput::HsmFailed,
             _ => return Err(Misuse::WrongAnswer.into()),
         };
-        let connection = self
-            .connections
-            .get_mut(&channel)
-            .ok_or(Misuse::UnknownChannel)?;
+        let connection = self.connections.get_mut(&channel).ok_or(Misuse::UnknownChannel)?;
         let granter = connection.granter.as_mut().ok_or(Misuse::WrongState)?;
         let step = granter.handle(input, suite)?;
         if connection.presence == Presence::Gone {
@@ -213,14 +204,10 @@ impl Custodian {
     /// The lease counts from its commit, whatever becomes of the grant. [LEA-6]
     fn on_lease_committed(&mut self, now: Instant, channel: ChannelId) {
         let Some(known) = &self.known else { return };
-        let granter = self
-            .connections
-            .get(&channel)
-            .and_then(|c| c.granter.as_ref());
+        let granter = self.connections.get(&channel).and_then(|c| c.granter.as_ref());
         if let Some(granter) = granter {
             let margin = known.manifest.policy.margin;
-            self.ledger
-                .insert(now, granter.record().clone(), granter.challenged(), margin);
+            self.ledger.insert(now, granter.record().clone(), granter.challenged(), margin);
         }
     }
 

@@ -215,22 +215,11 @@ impl Custodian {
         use CustodianInput as I;
         match input {
             I::Booted => self.on_booted(now, suite),
-            I::ChannelOpened {
-                channel,
-                own_leaf,
-                peer_leaf,
-                chain,
-            } => {
+            I::ChannelOpened { channel, own_leaf, peer_leaf, chain } => {
                 let verifier = Verifier::new(channel, peer_leaf, own_leaf);
                 let presence = Presence::Here;
-                let connection = Connection {
-                    own_leaf,
-                    peer_leaf,
-                    chain,
-                    verifier,
-                    granter: None,
-                    presence,
-                };
+                let connection =
+                    Connection { own_leaf, peer_leaf, chain, verifier, granter: None, presence };
                 match self.connections.insert(channel, connection) {
                     None => Ok(()),
                     Some(_) => Err(Misuse::UnknownChannel.into()),
@@ -259,18 +248,13 @@ impl Custodian {
             .connections
             .values()
             .filter_map(|connection| connection.verifier.poll_timeout(challenge_max));
-        let deaths = self
-            .awaiting_dead
-            .iter()
-            .map(|waiting| self.dead_at(waiting.subject));
+        let deaths = self.awaiting_dead.iter().map(|waiting| self.dead_at(waiting.subject));
         challenges.chain(deaths).min()
     }
 
     fn on_channel_closed(&mut self, channel: ChannelId) {
         let committing = |c: &Connection| {
-            c.granter
-                .as_ref()
-                .is_some_and(|granter| granter.state_name() == "Committing")
+            c.granter.as_ref().is_some_and(|granter| granter.state_name() == "Committing")
         };
         match self.connections.get_mut(&channel) {
             // The lease may be durable: it is noted, and its grant never leaves. [RST-6]
@@ -283,8 +267,7 @@ impl Custodian {
                 });
             }
         }
-        self.awaiting_dead
-            .retain(|waiting| waiting.channel != channel);
+        self.awaiting_dead.retain(|waiting| waiting.channel != channel);
     }
 
     fn on_received(
@@ -339,13 +322,9 @@ impl Custodian {
             Work::Handshake(channel) => self.on_handshake_done(now, channel, &answer, suite),
             Work::Release(channel) => self.on_release_done(now, channel, ticket, answer, suite),
             Work::Order => self.on_order_done(ticket, answer, suite),
-            Work::Renewal {
-                channel,
-                lease,
-                counter,
-                answer: frame,
-                lapse,
-            } => self.on_renewal_done(ticket, answer, channel, (lease, counter), frame, lapse),
+            Work::Renewal { channel, lease, counter, answer: frame, lapse } => {
+                self.on_renewal_done(ticket, answer, channel, (lease, counter), frame, lapse)
+            }
             Work::Dead { channel, payload } => self.on_dead_signed(channel, payload, answer),
             Work::Provision { channel, known } => {
                 self.on_provisioned(ticket, channel, known, answer)
@@ -363,10 +342,7 @@ impl Custodian {
             .connections
             .iter()
             .filter(|(_, connection)| {
-                connection
-                    .verifier
-                    .poll_timeout(challenge_max)
-                    .is_some_and(|at| now >= at)
+                connection.verifier.poll_timeout(challenge_max).is_some_and(|at| now >= at)
             })
             .map(|(channel, _)| *channel)
             .collect();
@@ -391,16 +367,9 @@ impl Custodian {
         for (place, byte) in correlation.iter_mut().zip(drawn.as_bytes()) {
             *place = *byte;
         }
-        let refused = Refused {
-            correlation: CorrelationId::new(correlation),
-        };
-        self.out
-            .transmit(channel, Message::Refused(refused).to_frame());
-        self.out.report(Report::Refused {
-            channel,
-            violation,
-            correlation: Some(drawn),
-        });
+        let refused = Refused { correlation: CorrelationId::new(correlation) };
+        self.out.transmit(channel, Message::Refused(refused).to_frame());
+        self.out.report(Report::Refused { channel, violation, correlation: Some(drawn) });
         violation.into()
     }
 
@@ -443,6 +412,11 @@ impl Custodian {
         self.standing
     }
 
+    /// What an activation of this generation must name. [AUD-5]
+    pub const fn activation_nonce(&self) -> Nonce {
+        self.activation
+    }
+
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -453,9 +427,7 @@ impl Custodian {
 
     /// The name of the state of the order that is being applied.
     pub fn order_state(&self) -> Option<&'static str> {
-        self.applying
-            .as_ref()
-            .map(|applying| applying.progress.state_name())
+        self.applying.as_ref().map(|applying| applying.progress.state_name())
     }
 }
 

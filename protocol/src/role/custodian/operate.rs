@@ -69,43 +69,26 @@ impl Custodian {
         let owner = &self.config.owner;
         let statement = &provision.statement;
         let message = statement.message(ObjectKind::Provision);
-        require!(SEAL_8, suite.verify(owner, &message, statement.signature()));
+        require!(WIRE_4, suite.verify(owner, &message, statement.signature()));
         let said: ProvisionStatement = statement.payload()?;
         let manifest = KnownManifest::verify(suite, owner, &provision.manifest)?;
         let deployment = KnownDeployment::verify(suite, owner, &provision.deployment)?;
         let sealed = transcript::sealed(suite, &provision.sealed);
-        let entry = manifest
-            .custodian(self.config.id)
-            .ok_or(Violation::ManifestUnknown)?;
+        let entry = manifest.custodian(self.config.id).ok_or(Violation::ManifestUnknown)?;
         let fits = said.custodian == self.config.id
             && said.set == manifest.set
             && said.index == entry.index
             && manifest.deployment == self.config.deployment
             && deployment.deployment == self.config.deployment
             && manifest.version >= said.floor
-            && suite
-                .same(said.manifest.as_bytes(), manifest.digest().as_bytes())
-                .is_ok()
-            && suite
-                .same(said.kek.as_bytes(), self.config.kek.as_bytes())
-                .is_ok()
-            && suite
-                .same(entry.kek.as_bytes(), self.config.kek.as_bytes())
-                .is_ok()
-            && suite
-                .same(entry.grant_key.as_bytes(), self.config.grant_key.as_bytes())
-                .is_ok()
-            && suite
-                .same(said.sealed.as_bytes(), sealed.as_bytes())
-                .is_ok();
+            && suite.same(said.manifest.as_bytes(), manifest.digest().as_bytes()).is_ok()
+            && suite.same(said.kek.as_bytes(), self.config.kek.as_bytes()).is_ok()
+            && suite.same(entry.kek.as_bytes(), self.config.kek.as_bytes()).is_ok()
+            && suite.same(entry.grant_key.as_bytes(), self.config.grant_key.as_bytes()).is_ok()
+            && suite.same(said.sealed.as_bytes(), sealed.as_bytes()).is_ok();
         require!(HS_4, fits);
         let names = ManifestNames::of(&manifest, suite);
-        Ok(Known {
-            manifest,
-            deployment,
-            floor: said.floor,
-            names,
-        })
+        Ok(Known { manifest, deployment, floor: said.floor, names })
     }
 
     pub(super) fn on_provision(
@@ -122,10 +105,7 @@ impl Custodian {
         if self.standing != Standing::Unprovisioned {
             let same = self.known.as_ref().is_some_and(|held| {
                 suite
-                    .same(
-                        held.manifest.digest().as_bytes(),
-                        known.manifest.digest().as_bytes(),
-                    )
+                    .same(held.manifest.digest().as_bytes(), known.manifest.digest().as_bytes())
                     .is_ok()
             });
             if !same {
@@ -135,17 +115,9 @@ impl Custodian {
             return Ok(());
         }
         let leaf = self.leaf(LeafKind::Provision, suite.hash(Label::Leaf, &[frame]));
-        let change = Change::Provision {
-            provision: codec::encode(provision),
-        };
+        let change = Change::Provision { provision: codec::encode(provision) };
         let commit = self.transaction(change, leaf);
-        self.out.ask(
-            commit,
-            Work::Provision {
-                channel,
-                known: Box::new(known),
-            },
-        );
+        self.out.ask(commit, Work::Provision { channel, known: Box::new(known) });
         Ok(())
     }
 
@@ -176,13 +148,9 @@ impl Custodian {
     }
 
     fn send_provisioned(&mut self, channel: ChannelId, known: &Known) {
-        let done = Provisioned {
-            custodian: self.config.id,
-            manifest: *known.manifest.digest(),
-        };
+        let done = Provisioned { custodian: self.config.id, manifest: *known.manifest.digest() };
         if self.connections.contains_key(&channel) {
-            self.out
-                .transmit(channel, Message::Provisioned(done).to_frame());
+            self.out.transmit(channel, Message::Provisioned(done).to_frame());
         }
     }
 
@@ -203,14 +171,10 @@ impl Custodian {
             epoch: self.epoch,
             standing: self.standing.code(),
             nonce: self.activation,
-            manifest: self
-                .known
-                .as_ref()
-                .map_or(zero, |known| *known.manifest.digest()),
+            manifest: self.known.as_ref().map_or(zero, |known| *known.manifest.digest()),
             orders: List::new(digests).ok_or(Misuse::WrongState)?,
         };
-        self.out
-            .transmit(channel, Message::Status(status).to_frame());
+        self.out.transmit(channel, Message::Status(status).to_frame());
         Ok(())
     }
 
@@ -247,10 +211,7 @@ impl Custodian {
         let kind = ObjectKind::Activation;
         let signers = verify_approvals(approvals, kind, &known.deployment, suite)?;
         require!(REV_2, signers >= usize::from(known.deployment.m_change));
-        let first = approvals
-            .as_slice()
-            .first()
-            .ok_or(Violation::TooFewOperators)?;
+        let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
         let activation: Activation = first.payload()?;
         let orders = self.order_digests();
         check_activation(&activation, &self.knows(known, &orders), suite)
@@ -266,8 +227,7 @@ impl Custodian {
             CustodianAnswer::Committed(_) => {
                 let anchor = self.next_anchor(None);
                 self.anchor = Some(anchor.clone());
-                self.out
-                    .ask(CustodianEffect::Anchor(anchor), Work::Activate { channel });
+                self.out.ask(CustodianEffect::Anchor(anchor), Work::Activate { channel });
             }
             CustodianAnswer::Unknown => {
                 let reread = CustodianEffect::Reread { commit: ticket };
@@ -281,8 +241,7 @@ impl Custodian {
                     epoch: self.epoch,
                 };
                 if self.connections.contains_key(&channel) {
-                    self.out
-                        .transmit(channel, Message::Activated(done).to_frame());
+                    self.out.transmit(channel, Message::Activated(done).to_frame());
                 }
             }
             _ => self.standing = Standing::Recovering,
@@ -292,10 +251,7 @@ impl Custodian {
 
     /// The anchor with everything acknowledged so far, and one order more.
     fn next_anchor(&self, order: Option<Digest>) -> Anchor {
-        let held = self
-            .anchor
-            .iter()
-            .flat_map(|anchor| anchor.orders.iter().copied());
+        let held = self.anchor.iter().flat_map(|anchor| anchor.orders.iter().copied());
         let orders: BTreeSet<Digest> = held.chain(order).collect();
         Anchor {
             generation: self.generation,
@@ -305,12 +261,7 @@ impl Custodian {
     }
 
     fn leaf(&self, kind: LeafKind, subject: Digest) -> Leaf {
-        Leaf {
-            kind,
-            generation: self.generation,
-            epoch: self.epoch,
-            subject,
-        }
+        Leaf { kind, generation: self.generation, epoch: self.epoch, subject }
     }
 
     pub(super) fn on_submit(
@@ -322,11 +273,8 @@ impl Custodian {
         let judged = self.judge(approvals, suite);
         match judged {
             Ok((order, Novelty::Superseded)) => {
-                let superseded = Superseded {
-                    order: *order.digest(),
-                };
-                self.out
-                    .transmit(channel, Message::Superseded(superseded).to_frame());
+                let superseded = Superseded { order: *order.digest() };
+                self.out.transmit(channel, Message::Superseded(superseded).to_frame());
                 Ok(())
             }
             Ok((order, Novelty::New | Novelty::AlreadyHeld)) => {
@@ -351,7 +299,6 @@ impl Custodian {
     /// One order at a time: in force at once, then durable, anchored, drained, acknowledged.
     fn apply_next(&mut self, suite: &mut impl Suite) -> Result<(), Rejection> {
         if let Some(applying) = &mut self.applying {
-            let same = *applying.order.digest();
             // The same order again joins those who wait for its acknowledgement.
             let queued = core::mem::take(&mut self.queued);
             for (order, channel) in queued {
@@ -416,9 +363,7 @@ impl Custodian {
             .iter()
             .filter(|(_, connection)| {
                 let leaf = connection.peer_leaf;
-                self.ledger
-                    .iter()
-                    .any(|(_, lease)| lease.record().device_leaf == leaf)
+                self.ledger.iter().any(|(_, lease)| lease.record().device_leaf == leaf)
             })
             .map(|(channel, _)| *channel)
             .collect();
@@ -438,16 +383,12 @@ impl Custodian {
                 self.epoch = self.epoch.next(); // [REV-14]
                 if let Some(applying) = &self.applying {
                     let order = *applying.order.digest();
-                    self.out.report(Report::Applied {
-                        order,
-                        epoch: self.epoch,
-                    });
+                    self.out.report(Report::Applied { order, epoch: self.epoch });
                 }
                 self.order_step(ProgressInput::Committed)
             }
             CustodianAnswer::Unknown => {
-                self.out
-                    .ask(CustodianEffect::Reread { commit: ticket }, Work::Order);
+                self.out.ask(CustodianEffect::Reread { commit: ticket }, Work::Order);
                 Ok(())
             }
             CustodianAnswer::Anchored => self.order_step(ProgressInput::Anchored),

@@ -29,11 +29,7 @@ impl Custodian {
             Ok(RenewDecision::Repeat(answer) | RenewDecision::End(answer)) => {
                 self.out.transmit(channel, answer);
             }
-            Ok(RenewDecision::Commit {
-                counter,
-                answer,
-                lapse,
-            }) => {
+            Ok(RenewDecision::Commit { counter, answer, lapse }) => {
                 self.commit_renewal(channel, (renew.lease, counter), answer, lapse, suite);
             }
             Err(violation) => return Err(self.refuse(channel, violation, suite)),
@@ -42,16 +38,13 @@ impl Custodian {
     }
 
     fn decide_renewal(
-        &self,
+        &mut self,
         now: Instant,
         channel: ChannelId,
         renew: &Renew,
     ) -> Result<RenewDecision, Violation> {
         let known = self.known.as_ref().ok_or(Violation::ManifestUnknown)?;
-        let connection = self
-            .connections
-            .get(&channel)
-            .ok_or(Violation::Unexpected)?;
+        let connection = self.connections.get(&channel).ok_or(Violation::Unexpected)?;
         let coverage = self
             .ledger
             .get(&renew.lease)
@@ -91,16 +84,7 @@ impl Custodian {
         };
         let change = Change::Renew { lease, counter };
         let commit = self.transaction(change, leaf);
-        self.out.ask(
-            commit,
-            Work::Renewal {
-                channel,
-                lease,
-                counter,
-                answer,
-                lapse,
-            },
-        );
+        self.out.ask(commit, Work::Renewal { channel, lease, counter, answer, lapse });
     }
 
     pub(super) fn transaction(&self, change: Change, leaf: Leaf) -> CustodianEffect {
@@ -125,16 +109,7 @@ impl Custodian {
             CustodianAnswer::Committed(_) => {}
             CustodianAnswer::Unknown => {
                 let reread = CustodianEffect::Reread { commit: ticket }; // [AUD-2]
-                self.out.ask(
-                    reread,
-                    Work::Renewal {
-                        channel,
-                        lease,
-                        counter,
-                        answer,
-                        lapse,
-                    },
-                );
+                self.out.ask(reread, Work::Renewal { channel, lease, counter, answer, lapse });
                 return Ok(());
             }
             CustodianAnswer::Fenced => return Ok(()), // the device asks again
@@ -154,12 +129,7 @@ impl Custodian {
             .out
             .open()
             .filter_map(|(_, work)| match work {
-                Work::Renewal {
-                    lease,
-                    counter,
-                    lapse,
-                    ..
-                } => Some((*lease, *counter, *lapse)),
+                Work::Renewal { lease, counter, lapse, .. } => Some((*lease, *counter, *lapse)),
                 _ => None,
             })
             .filter(|(lease, _, _)| {
@@ -170,8 +140,7 @@ impl Custodian {
             .collect();
         for (lease, _, _) in covered {
             // Its answer never leaves, so no device can count the term that it would give.
-            self.out
-                .cancel(|work| matches!(work, Work::Renewal { lease: of, .. } if *of == lease));
+            self.out.cancel(|work| matches!(work, Work::Renewal { lease: of, .. } if *of == lease));
         }
     }
 
@@ -182,18 +151,11 @@ impl Custodian {
         order: Digest,
         suite: &mut impl Suite,
     ) -> Result<(), Rejection> {
-        let anchored = self
-            .anchor
-            .as_ref()
-            .is_some_and(|anchor| anchor.orders.contains(&order));
+        let anchored = self.anchor.as_ref().is_some_and(|anchor| anchor.orders.contains(&order));
         let Some(held) = self.orders.get(&order).filter(|_| anchored) else {
             return Err(self.refuse(channel, Violation::NotEffective, suite));
         };
-        self.awaiting_dead.push(AwaitingDead {
-            channel,
-            order,
-            subject: held.subject,
-        });
+        self.awaiting_dead.push(AwaitingDead { channel, order, subject: held.subject });
         self.settle_dead(now);
         Ok(())
     }
@@ -206,17 +168,12 @@ impl Custodian {
         };
         let policy = &known.manifest.policy;
         let forgotten = if self.generation > Generation::new(1) {
-            self.booted
-                .after(known.manifest.ttl_max)
-                .after(policy.margin)
+            self.booted.after(known.manifest.ttl_max).after(policy.margin)
         } else {
             Instant::default()
         };
         let covered = self.ledger.last_lapse(|record| {
-            known
-                .names
-                .with(&record.device, &record.names())
-                .contains(&subject)
+            known.names.with(&record.device, &record.names()).contains(&subject)
         });
         covered.map_or(forgotten, |lapse| lapse.max(forgotten))
     }
@@ -228,17 +185,11 @@ impl Custodian {
             .partition(|waiting| now >= self.dead_at(waiting.subject));
         self.awaiting_dead = waiting;
         for AwaitingDead { channel, order, .. } in due {
-            let statement = DeadStatement {
-                order,
-                custodian: self.config.id,
-                generation: self.generation,
-            };
+            let statement =
+                DeadStatement { order, custodian: self.config.id, generation: self.generation };
             let payload = codec::encode(&statement);
             let message = Signed::message_over(ObjectKind::Dead, &payload);
-            self.out.ask(
-                CustodianEffect::Sign { message },
-                Work::Dead { channel, payload },
-            );
+            self.out.ask(CustodianEffect::Sign { message }, Work::Dead { channel, payload });
         }
     }
 
@@ -250,9 +201,7 @@ impl Custodian {
     ) -> Result<(), Rejection> {
         match answer {
             CustodianAnswer::Signed(signature) if self.connections.contains_key(&channel) => {
-                let dead = Dead {
-                    statement: Signed::new(payload, signature),
-                };
+                let dead = Dead { statement: Signed::new(payload, signature) };
                 self.out.transmit(channel, Message::Dead(dead).to_frame());
                 Ok(())
             }

@@ -31,10 +31,7 @@ impl Device {
         if self.model.is_some() {
             return Err(Misuse::WrongState.into());
         }
-        let incarnation = *self
-            .guard
-            .incarnation()
-            .ok_or(Violation::NoCleanIncarnation)?; // [RST-5]
+        let incarnation = *self.guard.incarnation().ok_or(Violation::NoCleanIncarnation)?; // [RST-5]
         let manifest = KnownManifest::verify(suite, &self.config.owner, manifest)?;
         let deployment = KnownDeployment::verify(suite, &self.config.owner, deployment)?;
         require!(
@@ -47,23 +44,9 @@ impl Device {
         require!(REL_6, coverage == Coverage::Clear); // [REV-12]
         self.attempts = self.attempts.next();
         let mut custody = Custody::default();
-        custody.handle(CustodyInput::Acquire {
-            until: now.after(manifest.policy.gather),
-        })?;
-        let exchange = |id| {
-            (
-                id,
-                Exchange {
-                    attester: Attester::new(id),
-                    th2: None,
-                },
-            )
-        };
-        let exchanges = manifest
-            .custodians
-            .iter()
-            .map(|entry| exchange(entry.id))
-            .collect();
+        custody.handle(CustodyInput::Acquire { until: now.after(manifest.policy.gather) })?;
+        let exchange = |id| (id, Exchange { attester: Attester::new(id), th2: None });
+        let exchanges = manifest.custodians.iter().map(|entry| exchange(entry.id)).collect();
         for entry in manifest.custodians.iter() {
             self.out.dial(entry.id);
         }
@@ -94,10 +77,7 @@ impl Device {
         if model.links.insert(channel, link).is_some() {
             return Err(Misuse::UnknownChannel.into());
         }
-        let exchange = model
-            .exchanges
-            .get(&link.custodian)
-            .ok_or(Misuse::UnknownChannel)?;
+        let exchange = model.exchanges.get(&link.custodian).ok_or(Misuse::UnknownChannel)?;
         if exchange.attester.state_name() != "AwaitChannel" {
             model.holder.reconnected(now, link.custodian);
             self.send_due(now);
@@ -118,16 +98,10 @@ impl Device {
         suite: &mut impl Suite,
     ) -> Result<(), Rejection> {
         let model = self.model.as_mut().ok_or(Misuse::WrongState)?;
-        let exchange = model
-            .exchanges
-            .get_mut(&custodian)
-            .ok_or(Misuse::UnknownChannel)?;
+        let exchange = model.exchanges.get_mut(&custodian).ok_or(Misuse::UnknownChannel)?;
         if exchange.attester.state_name() == "AwaitChannel" {
             exchange.attester.close();
-            self.out.report(Report::ExchangeClosed {
-                custodian,
-                violation: None,
-            });
+            self.out.report(Report::ExchangeClosed { custodian, violation: None });
         }
         self.advance(now, suite)
     }
@@ -144,14 +118,8 @@ impl Device {
         let Some(link) = model.links.remove(&channel) else {
             return Ok(());
         };
-        let exchange = model
-            .exchanges
-            .get(&link.custodian)
-            .ok_or(Misuse::UnknownChannel)?;
-        let is_its = exchange
-            .attester
-            .entry()
-            .is_none_or(|entry| entry.channel == channel);
+        let exchange = model.exchanges.get(&link.custodian).ok_or(Misuse::UnknownChannel)?;
+        let is_its = exchange.attester.entry().is_none_or(|entry| entry.channel == channel);
         if is_its && !exchange.attester.is_closed() {
             return self.attester_input(
                 now,
@@ -175,15 +143,9 @@ impl Device {
     ) -> Result<(), Rejection> {
         let device = self.config.device;
         let model = self.model.as_mut().ok_or(Misuse::WrongState)?;
-        let exchange = model
-            .exchanges
-            .get_mut(&custodian)
-            .ok_or(Misuse::UnknownChannel)?;
+        let exchange = model.exchanges.get_mut(&custodian).ok_or(Misuse::UnknownChannel)?;
         let slot = (model.attempt.value() << 8) | u64::from(custodian.value());
-        match exchange
-            .attester
-            .handle(input, &model.manifest, device, slot, suite)
-        {
+        match exchange.attester.handle(input, &model.manifest, device, slot, suite) {
             Ok(acts) => {
                 let made = exchange.attester.ready().map(|entry| entry.secret);
                 model.keys.extend(made);
@@ -212,10 +174,7 @@ impl Device {
             exchange.attester.close();
         }
         let violation_report = Some(violation);
-        self.out.report(Report::ExchangeClosed {
-            custodian,
-            violation: violation_report,
-        });
+        self.out.report(Report::ExchangeClosed { custodian, violation: violation_report });
         self.advance(now, suite)?;
         Err(violation.into())
     }
@@ -228,22 +187,13 @@ impl Device {
         suite: &mut impl Suite,
     ) -> Result<(), Rejection> {
         let model = self.model.as_mut().ok_or(Misuse::WrongState)?;
-        let exchange = model
-            .exchanges
-            .get_mut(&custodian)
-            .ok_or(Misuse::UnknownChannel)?;
-        let is_its = exchange
-            .attester
-            .entry()
-            .is_none_or(|entry| entry.channel == channel);
+        let exchange = model.exchanges.get_mut(&custodian).ok_or(Misuse::UnknownChannel)?;
+        let is_its = exchange.attester.entry().is_none_or(|entry| entry.channel == channel);
         if !is_its || model.session.is_some() && exchange.attester.requested().is_none() {
             return Ok(()); // a refused renewal: the lease runs out by itself
         }
         exchange.attester.close();
-        self.out.report(Report::ExchangeClosed {
-            custodian,
-            violation: None,
-        });
+        self.out.report(Report::ExchangeClosed { custodian, violation: None });
         self.advance(now, suite)
     }
 
@@ -291,10 +241,7 @@ impl Device {
             if exchange.attester.ready().is_none() && !exchange.attester.is_closed() {
                 exchange.attester.close();
                 let custodian = *custodian;
-                self.out.report(Report::ExchangeClosed {
-                    custodian,
-                    violation: None,
-                });
+                self.out.report(Report::ExchangeClosed { custodian, violation: None });
             }
         }
         let entries = model.entries();
@@ -309,14 +256,8 @@ impl Device {
             &entries,
         );
         let gpu = transcript::gpu_nonce(suite, &session);
-        model
-            .custody
-            .handle(CustodyInput::EntriesComplete { session })?;
-        let collect = DeviceEffect::CollectEvidence {
-            session,
-            gpu,
-            attempt: model.attempt,
-        };
+        model.custody.handle(CustodyInput::EntriesComplete { session })?;
+        let collect = DeviceEffect::CollectEvidence { session, gpu, attempt: model.attempt };
         self.out.ask(collect, Work::Evidence);
         Ok(())
     }
@@ -336,11 +277,7 @@ impl Device {
         let entries = model.entries();
         let until = now.after(model.manifest.policy.challenge_max);
         let threshold = model.manifest.threshold();
-        model.custody.handle(CustodyInput::EvidenceCollected {
-            sent: now,
-            until,
-            threshold,
-        })?;
+        model.custody.handle(CustodyInput::EvidenceCollected { sent: now, until, threshold })?;
         model.session = Some((session, now));
         let ready: alloc::vec::Vec<(CustodianId, ReadyEntry)> = model
             .exchanges
@@ -363,9 +300,7 @@ impl Device {
             };
             exchange.th2 = Some(th2);
             let input = AttesterInput::Evidence { request: frame };
-            let acts = exchange
-                .attester
-                .handle(input, &model.manifest, device, 0, suite)?;
+            let acts = exchange.attester.handle(input, &model.manifest, device, 0, suite)?;
             for act in acts {
                 if let Act::Send(frame) = act {
                     self.out.transmit(entry.channel, frame);
@@ -399,15 +334,8 @@ impl Device {
     ) -> Result<(), Violation> {
         let model = self.model.as_mut().ok_or(Violation::Unexpected)?;
         let (session, sent) = model.session.ok_or(Violation::Unexpected)?;
-        let exchange = model
-            .exchanges
-            .get_mut(&custodian)
-            .ok_or(Violation::Unexpected)?;
-        let entry = exchange
-            .attester
-            .requested()
-            .ok_or(Violation::Unexpected)?
-            .clone();
+        let exchange = model.exchanges.get_mut(&custodian).ok_or(Violation::Unexpected)?;
+        let entry = exchange.attester.requested().ok_or(Violation::Unexpected)?.clone();
         let th2 = exchange.th2.ok_or(Violation::Unexpected)?;
         if entry.channel != channel {
             return Err(Violation::Unexpected);
@@ -429,14 +357,8 @@ impl Device {
                 let secrets = model.secrets();
                 // INVARIANT: custody is `Requesting` here, and that takes `Combined`.
                 let _ = model.custody.handle(CustodyInput::Combined(combined));
-                self.out
-                    .ask(DeviceEffect::Erase { secrets }, Work::EraseSecrets);
-                self.out.ask(
-                    DeviceEffect::Load {
-                        dek: combined.dek(),
-                    },
-                    Work::Load,
-                );
+                self.out.ask(DeviceEffect::Erase { secrets }, Work::EraseSecrets);
+                self.out.ask(DeviceEffect::Load { dek: combined.dek() }, Work::Load);
             }
         } else if model.custody.dek().is_some() {
             model.holder.add(now, &checked, &entry, sent); // [QRM-6]
@@ -444,20 +366,14 @@ impl Device {
         }
         let lease = checked.lease();
         let counter = crate::ids::Counter::new(0);
-        self.out.report(Report::LeaseCounts {
-            custodian,
-            lease,
-            counter,
-        });
+        self.out.report(Report::LeaseCounts { custodian, lease, counter });
         Ok(())
     }
 
     pub(super) fn on_loaded(&mut self) -> Result<(), Rejection> {
         let model = self.model.as_mut().ok_or(Misuse::WrongState)?;
         model.custody.handle(CustodyInput::Loaded)?;
-        self.out.report(Report::Serving {
-            attempt: model.attempt,
-        });
+        self.out.report(Report::Serving { attempt: model.attempt });
         Ok(())
     }
 
@@ -475,8 +391,7 @@ impl Device {
         for channel in model.links.keys() {
             self.out.close(*channel);
         }
-        self.out
-            .ask(DeviceEffect::Erase { secrets }, Work::EraseSecrets);
+        self.out.ask(DeviceEffect::Erase { secrets }, Work::EraseSecrets);
         self.out.report(Report::NotAcquired {
             valid: u8::try_from(valid).unwrap_or(u8::MAX),
             needed: model.manifest.k,
@@ -495,10 +410,7 @@ impl Model {
     fn entries(&self) -> alloc::vec::Vec<Entry> {
         let entry = |(id, exchange): (&CustodianId, &Exchange)| {
             let digest: Digest = exchange.attester.ready()?.entry;
-            Some(Entry {
-                custodian: *id,
-                digest,
-            })
+            Some(Entry { custodian: *id, digest })
         };
         self.exchanges.iter().filter_map(entry).collect()
     }
@@ -509,10 +421,6 @@ impl Model {
             Custody::Requesting { tally, .. } => tally.shares(),
             _ => alloc::vec::Vec::new(),
         };
-        Secrets {
-            keys: self.keys.clone(),
-            shares,
-            dek: None,
-        }
+        Secrets { keys: self.keys.clone(), shares, dek: None }
     }
 }

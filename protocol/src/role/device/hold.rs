@@ -45,11 +45,7 @@ impl Device {
         let leaves = (held.device_leaf, held.custodian_leaf);
         let fits =
             |link: &Link| link.custodian == custodian && (link.own_leaf, link.peer_leaf) == leaves;
-        model
-            .links
-            .iter()
-            .find(|(_, link)| fits(link))
-            .map(|(channel, _)| *channel)
+        model.links.iter().find(|(_, link)| fits(link)).map(|(channel, _)| *channel)
     }
 
     pub(super) fn on_renewal(
@@ -62,16 +58,10 @@ impl Device {
         let leaves = (link.own_leaf, link.peer_leaf);
         let ttl_max = model.manifest.ttl_max;
         let custodian = link.custodian;
-        let check = model
-            .holder
-            .on_renewal(now, custodian, renewal, leaves, ttl_max)?;
+        let check = model.holder.on_renewal(now, custodian, renewal, leaves, ttl_max)?;
         if let RenewalCheck::Renewed(counter) = check {
             let lease = renewal.lease;
-            self.out.report(Report::LeaseCounts {
-                custodian,
-                lease,
-                counter,
-            });
+            self.out.report(Report::LeaseCounts { custodian, lease, counter });
         }
         Ok(())
     }
@@ -101,17 +91,12 @@ impl Device {
     }
 
     fn stop_or_abandon(&mut self) -> Result<(), Rejection> {
-        let holds = self
-            .model
-            .as_ref()
-            .is_some_and(|model| model.custody.dek().is_some());
+        let holds = self.model.as_ref().is_some_and(|model| model.custody.dek().is_some());
         if holds {
             return self.stop(StopCause::Revoked);
         }
-        let erasing = self
-            .model
-            .as_ref()
-            .is_some_and(|model| model.custody.state_name() == "Erasing");
+        let erasing =
+            self.model.as_ref().is_some_and(|model| model.custody.state_name() == "Erasing");
         if erasing {
             return Ok(());
         }
@@ -120,10 +105,8 @@ impl Device {
 
     /// An attempt under way ends; the table of chapter 40 leaves through the same doors.
     fn abandon_revoked(&mut self) -> Result<(), Rejection> {
-        let attesting = self
-            .model
-            .as_ref()
-            .is_some_and(|model| model.custody.state_name() == "Attesting");
+        let attesting =
+            self.model.as_ref().is_some_and(|model| model.custody.state_name() == "Attesting");
         self.abandon(if attesting {
             crate::quorum::CustodyInput::EvidenceFailed
         } else {

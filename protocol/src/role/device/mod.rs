@@ -168,21 +168,11 @@ impl Device {
             I::HostRead => self.on_host_read(),
             I::Tampered => self.guard_input(GuardInput::Tampered),
             I::Resumed => self.guard_input(GuardInput::Resumed),
-            I::Acquire {
-                manifest,
-                deployment,
-            } => self.on_acquire(now, &manifest, &deployment, suite),
-            I::ChannelOpened {
-                channel,
-                custodian,
-                own_leaf,
-                peer_leaf,
-            } => {
-                let link = Link {
-                    custodian,
-                    own_leaf,
-                    peer_leaf,
-                };
+            I::Acquire { manifest, deployment } => {
+                self.on_acquire(now, &manifest, &deployment, suite)
+            }
+            I::ChannelOpened { channel, custodian, own_leaf, peer_leaf } => {
+                let link = Link { custodian, own_leaf, peer_leaf };
                 self.on_channel_opened(now, channel, link, suite)
             }
             I::ChannelFailed { custodian } => self.on_channel_failed(now, custodian, suite),
@@ -206,10 +196,7 @@ impl Device {
             Custody::Gathering { until } | Custody::Requesting { until, .. } => Some(*until),
             _ => None,
         };
-        [stage, model.holder.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [stage, model.holder.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Admits one use of the loaded model and charges it. [LEA-2] [LEA-4] [RST-5]
@@ -226,10 +213,7 @@ impl Device {
 
     /// Whether an admitted use's output may leave the device now. [LEA-3] [RST-5]
     pub fn release_output(&self, now: Instant, admission: &Admission) -> Result<(), Violation> {
-        require!(
-            RST_5,
-            self.guard.incarnation() == Some(admission.incarnation())
-        );
+        require!(RST_5, self.guard.incarnation() == Some(admission.incarnation()));
         let model = self.model.as_ref().ok_or(Violation::OutputAfterLease)?;
         model.holder.may_leave(now)
     }
@@ -267,9 +251,7 @@ impl Device {
             for channel in model.links.keys() {
                 self.out.close(*channel);
             }
-            self.out.report(Report::Stopped {
-                cause: StopCause::Tainted,
-            });
+            self.out.report(Report::Stopped { cause: StopCause::Tainted });
         }
     }
 
@@ -357,12 +339,8 @@ impl Device {
         let dek = model.custody.dek();
         model.custody.handle(input)?;
         self.out.cancel(|work| *work == Work::Load);
-        let secrets = Secrets {
-            dek,
-            ..Secrets::default()
-        };
-        self.out
-            .ask(DeviceEffect::Erase { secrets }, Work::EraseModel(cause));
+        let secrets = Secrets { dek, ..Secrets::default() };
+        self.out.ask(DeviceEffect::Erase { secrets }, Work::EraseModel(cause));
         Ok(())
     }
 
@@ -396,12 +374,7 @@ impl Device {
 
     fn channel_of(&self, custodian: CustodianId) -> Option<ChannelId> {
         let model = self.model.as_ref()?;
-        model
-            .links
-            .iter()
-            .rev()
-            .find(|(_, link)| link.custodian == custodian)
-            .map(|(id, _)| *id)
+        model.links.iter().rev().find(|(_, link)| link.custodian == custodian).map(|(id, _)| *id)
     }
 
     /// The device's clean incarnation, if it has one.
@@ -411,18 +384,13 @@ impl Device {
 
     /// The names of the guard's and the custody's states.
     pub fn state_names(&self) -> (&'static str, &'static str) {
-        let custody = self
-            .model
-            .as_ref()
-            .map_or("Idle", |model| model.custody.state_name());
+        let custody = self.model.as_ref().map_or("Idle", |model| model.custody.state_name());
         (self.guard.state_name(), custody)
     }
 
     /// How many leases count at `now`.
     pub fn counting(&self, now: Instant) -> usize {
-        self.model
-            .as_ref()
-            .map_or(0, |model| model.holder.counting(now))
+        self.model.as_ref().map_or(0, |model| model.holder.counting(now))
     }
 
     /// The leases, for status displays and properties.

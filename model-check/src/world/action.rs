@@ -1,0 +1,98 @@
+//! What can happen in a world, one thing at a time.
+
+use crate::frame::FrameId;
+
+/// Which end of a channel.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum End {
+    Device,
+    Custodian,
+}
+
+/// Who has a clock.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Who {
+    Device,
+    Custodian(u8),
+}
+
+/// How a custodian's driver answers a question.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Reply {
+    /// Executed, and the answer arrives.
+    Done,
+    /// The HSM fails, or the appraiser rejects, or the store is fenced.
+    Failed,
+    /// Written, but the store does not know. [AUD-2]
+    UnknownWritten,
+    /// Not written, and the store does not know. [AUD-2]
+    UnknownLost,
+}
+
+/// What the adversary composes on a channel of its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Forgery {
+    /// Its own key and session; the enrolled GPU signs for it, the CPU half is its own.
+    RelayedGpu,
+    /// Its own key and session, both halves its own genuine device.
+    OwnDevice,
+    /// Its own key and session, with the Evidence of a request that it saw.
+    ReplayedEvidence(FrameId),
+    /// Its own key in the entries and Evidence of a request that it saw.
+    SplicedEntries(FrameId),
+}
+
+/// One thing that happens.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Action {
+    /// The node asks the device to load the model.
+    Acquire,
+    /// The node asks the device to give it up.
+    Release,
+    /// The host lets a dial of the device through.
+    Connect(u8),
+    /// The host lets a dial come to nothing.
+    RefuseDial(u8),
+    /// The oldest undelivered frame towards this end arrives.
+    Deliver(u64, End),
+    /// The host cuts a channel at both ends.
+    Cut(u64),
+    /// A question of the device's is answered; `Failed` where it can be.
+    AnswerDevice(u64, Reply),
+    /// A question of a custodian's is answered.
+    AnswerCustodian(u8, u64, Reply),
+    /// A machine is told that its timeout has come.
+    Wake(Who),
+    /// Real time passes by one; the device's clock is then ahead by this much.
+    Tick { ahead: u8 },
+    /// A use is asked for and, if admitted, begins.
+    Use,
+    /// The output of the use in flight asks to leave.
+    Emit,
+    /// The host reads device memory over the bus.
+    HostRead,
+    /// The driver notices that the device's mark is gone.
+    Tamper,
+    /// The device comes back from a suspend or a snapshot.
+    Resume,
+    /// A custodian's process dies; what was not written is gone.
+    Crash(u8),
+    /// A custodian starts again from its store.
+    Restart(u8),
+    /// A custodian's store is replaced by an older backup, and it starts again.
+    RollBack(u8),
+    /// An operator submits the revocation of the device to a custodian.
+    Submit(u8),
+    /// An operator asks a custodian to say when the revoked leases are dead.
+    AwaitDead(u8),
+    /// An operator activates a custodian.
+    Activate(u8),
+    /// The adversary opens a channel of its own and says hello as the device.
+    Intrude(u8),
+    /// The adversary sends a composed request.
+    Forge(u64, Forgery),
+    /// The adversary sends a frame that it saw, into a channel towards a custodian.
+    Inject(u64, FrameId),
+    /// The adversary submits an order that no operator signed.
+    ForgeOrder(u8),
+}

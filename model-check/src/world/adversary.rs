@@ -1,0 +1,163 @@
+//! The adversary: its own key, its own channel, its own genuine device, and everything it saw.
+
+use split_custody_protocol::ids::ChannelId;
+use split_custody_protocol::role::CustodianInput;
+use split_custody_protocol::suite::{Digest, SuiteId};
+use split_custody_protocol::transcript::{self, EntryInput};
+use split_custody_protocol::wire::codec::List;
+use split_custody_protocol::wire::evidence::{Entry, Evidence, Request};
+use split_custody_protocol::wire::hello::{Hello, VERSION};
+use split_custody_protocol::wire::message::Message;
+use split_custody_protocol::wire::order::Verb;
+
+use super::device::evidence;
+use super::{Config, Forgery, Peer, World};
+use crate::frame::FrameId;
+use crate::symbolic::{
+    self, ADVERSARY_SECRET, Hardware, Principal, device_id, incarnation, public_key,
+};
+
+impl World {
+    /// Opens a channel with its own leaf, or the stolen one, and says hello as the device.
+    pub(super) fn intrude(&mut self, config: &Config, id: u8) {
+        self.spent.intrusions += 1;
+        let leaf = if config.bounds.leaf_stolen.is_on() {
+            self.device.leaf
+        } else {
+            Principal::Stranger.leaf(0)
+        };
+        let channel = self.open_channel(id, Peer::Adversary, leaf);
+        self.custodian_channel_opened(config, channel);
+        let hello = hello(config);
+        self.custodian_receives(config, channel, &hello);
+    }
+
+    /// Repeats a frame that it saw, on its own channel or inside an honest one.
+    pub(super) fn inject(&mut self, config: &Config, channel: u64, frame: FrameId) {
+        let Some(link) = self.channels.get_mut(&channel) else { return };
+        link.injected += 1;
+        let custodian = link.custodian;
+        let frame = frame.bytes().to_vec();
+        let channel = ChannelId::new(channel);
+        self.custodian_input(config, custodian, CustodianInput::Received { channel, frame });
+    }
+
+    /// A request for its own key, with the best Evidence it can get.
+    pub(super) fn forge(&mut self, config: &Config, channel: u64, forgery: Forgery) {
+        let Some(request) = self.compose(config, channel, forgery) else { return };
+        if let Some(link) = self.channels.get_mut(&channel) {
+            link.injected += 1;
+        }
+        let frame = Message::Request(request).to_frame();
+        self.custodian_receives(config, channel, &frame);
+    }
+
+    fn compose(&self, config: &Config, channel: u64, forgery: Forgery) -> Option<Request> {
+        let (entry, manifest) = self.own_entry(config, channel)?;
+        let life = incarnation(u64::from(self.device.life.max(1)));
+        let honest = device_id(Hardware::Enrolled, Hardware::Enrolled);
+        let request = |device, entries, evidence| Request {
+            manifest,
+            device,
+            incarnation: life,
+            entries,
+            device_key: public_key(ADVERSARY_SECRET),
+            evidence,
+        };
+        let own = || List::new(vec![entry]);
+        let session = |device| {
+            let mut suite = config.setup.suite(Principal::Stranger, 0);
+            transcript::session(&mut suite, &manifest, &device, &life, &[entry])
+        };
+        Some(match forgery {
+            Forgery::RelayedGpu => {
+                let evidence = self.reports(config, &session(honest), Hardware::Enrolled);
+                request(honest, own()?, evidence)
+            }
+            Forgery::OwnDevice => {
+                let device = device_id(Hardware::Adversary, Hardware::Adversary);
+                let evidence = self.reports(config, &session(device), Hardware::Adversary);
+                request(device, own()?, evidence)
+            }
+            Forgery::ReplayedEvidence(frame) => {
+                request(honest, own()?, seen_request(frame)?.evidence)
+            }
+            Forgery::SplicedEntries(frame) => {
+                let seen = seen_request(frame)?;
+                let mut spliced = request(seen.device, seen.entries, seen.evidence);
+                spliced.incarnation = seen.incarnation;
+                spliced
+            }
+        })
+    }
+
+    /// Any GPU signs any nonce; the CPU half is the adversary's own genuine part.
+    fn reports(&self, config: &Config, session: &Digest, gpu: Hardware) -> Evidence {
+        let mut suite = config.setup.suite(Principal::Stranger, 0);
+        let nonce = transcript::gpu_nonce(&mut suite, session);
+        let gpu = symbolic::report("gpu", gpu, &nonce);
+        let data = transcript::cpu_data(&mut suite, session, &gpu);
+        evidence(gpu, symbolic::report("cpu", Hardware::Adversary, &data))
+    }
+
+    /// The entry of its own channel: it ends the TLS session, so it has the exporter.
+    fn own_entry(&self, config: &Config, channel: u64) -> Option<(Entry, Digest)> {
+        let link = self.channels.get(&channel)?;
+        let challenge = link.to_device.first()?.bytes();
+        let mut suite = config.setup.suite(Principal::Stranger, 0);
+        let hello = hello(config);
+        let context = transcript::exporter_context(&mut suite, &hello);
+        let th1 = transcript::th1(&mut suite, &hello, &challenge);
+        let digest = transcript::entry(
+            &mut suite,
+            &EntryInput {
+                exporter: &symbolic::exporter(channel, &context),
+                device_leaf: &link.device_leaf,
+                custodian_leaf: &Principal::Custodian(link.custodian).leaf(0),
+                th1: &th1,
+                suite: SuiteId::HPKE_X25519,
+                device_key: &public_key(ADVERSARY_SECRET),
+            },
+        );
+        let custodian = split_custody_protocol::ids::CustodianId::new(link.custodian);
+        Some((Entry { custodian, digest }, *config.setup.known_manifest().digest()))
+    }
+
+    /// An order about the device that a stranger signed.
+    pub(super) fn forge_order(&mut self, config: &Config, id: u8) {
+        self.spent.forged_orders += 1;
+        let leaf = Principal::Stranger.leaf(0);
+        let channel = self.open_channel(id, Peer::Adversary, leaf);
+        self.custodian_channel_opened(config, channel);
+        // Another serial, so that it is another order than the operators'.
+        let order = config.setup.order(Verb::Admit, 1, Principal::Stranger);
+        self.custodian_receives(config, channel, &order);
+        self.close_custodian_end(channel);
+    }
+}
+
+/// The device's hello: nothing in it is secret, so anyone can say it.
+fn hello(config: &Config) -> Vec<u8> {
+    let manifest = config.setup.known_manifest();
+    Message::Hello(Hello {
+        versions: List::new(vec![VERSION]).expect("one"),
+        suites: List::new(vec![SuiteId::HPKE_X25519]).expect("one"),
+        deployment: manifest.deployment,
+        weights: manifest.weights,
+        version: manifest.version,
+        device: device_id(Hardware::Enrolled, Hardware::Enrolled),
+    })
+    .to_frame()
+}
+
+fn seen_request(frame: FrameId) -> Option<Request> {
+    match Message::from_frame(&frame.bytes()) {
+        Ok(Message::Request(request)) => Some(request),
+        _ => None,
+    }
+}
+
+/// Whether a frame is a request.
+pub(super) fn is_request(frame: FrameId) -> bool {
+    seen_request(frame).is_some()
+}

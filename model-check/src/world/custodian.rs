@@ -1,0 +1,463 @@
+//! A custodian's driver, store and HSM, and what properties want to know of them.
+
+use std::collections::BTreeMap;
+
+use split_custody_protocol::effect::{
+    CustodianAnswer, CustodianEffect, LeaseRecord, Output, Report, Transaction, Verdict,
+};
+use split_custody_protocol::ids::{ChannelId, Epoch, LogIndex, Ticket};
+use split_custody_protocol::role::{Custodian, CustodianInput};
+use split_custody_protocol::transcript;
+use split_custody_protocol::wire::evidence::Evidence;
+use split_custody_protocol::wire::grant::{Grant, GrantStatement};
+use split_custody_protocol::wire::lease::RenewalAnswer;
+use split_custody_protocol::wire::message::Message;
+use split_custody_protocol::wire::order::Acknowledgement;
+
+use super::{
+    Config, CustodianNode, Fact, Lie, NOW, Peer, Reply, Store, Switch, World,
+};
+use crate::frame::FrameId;
+use crate::symbolic::{
+    self, ADVERSARY_SECRET, Principal, device_id, false_share, measurement, seal_share, true_share,
+};
+
+impl World {
+    /// A custodian that was provisioned and activated, and its backup.
+    pub(super) fn found_custodian(&mut self, config: &Config, id: u8) {
+        let node = CustodianNode {
+            machine: None,
+            questions: BTreeMap::new(),
+            commits: BTreeMap::new(),
+            store: Store::default(),
+            anchor: None,
+            backup: None,
+            acknowledged: false,
+            activated: false,
+            lives: 0,
+        };
+        self.custodians.insert(id, node);
+        self.boot(config, id);
+        let channel = self.open_operator_channel(config, id);
+        self.custodian_receives(config, channel, &config.setup.provision(id));
+        self.activate(config, id);
+        if let Some(node) = self.custodians.get_mut(&id) {
+            node.backup = Some(Box::new(node.store.clone()));
+        }
+        self.close_custodian_end(channel);
+    }
+
+    pub(super) fn boot(&mut self, config: &Config, id: u8) {
+        let Some(node) = self.custodians.get_mut(&id) else { return };
+        let recovered = node.store.boot(&mut node.anchor);
+        node.lives += 1;
+        node.machine = Some(Custodian::new(config.setup.custodian_config(id), recovered));
+        self.custodian_input(config, id, CustodianInput::Booted);
+    }
+
+    pub(super) fn crash(&mut self, _: &Config, id: u8) {
+        self.spent.crashes += 1;
+        if let Some(node) = self.custodians.get_mut(&id) {
+            node.machine = None;
+            node.questions.clear();
+            node.commits.clear();
+        }
+        for channel in self.channels.values_mut().filter(|channel| channel.custodian == id) {
+            channel.custodian_end = Switch::Off;
+            channel.to_custodian.clear();
+        }
+    }
+
+    pub(super) fn restart(&mut self, config: &Config, id: u8) {
+        self.boot(config, id);
+    }
+
+    pub(super) fn roll_back(&mut self, config: &Config, id: u8) {
+        self.crash(config, id);
+        if let Some(node) = self.custodians.get_mut(&id)
+            && let Some(backup) = &node.backup
+        {
+            node.store = (**backup).clone();
+        }
+        self.record(config, Fact::RolledBack);
+        self.boot(config, id);
+    }
+
+    pub(super) fn custodian_channel_opened(&mut self, config: &Config, channel: u64) {
+        let Some(link) = self.channels.get(&channel) else { return };
+        let (custodian, device_leaf) = (link.custodian, link.device_leaf);
+        let input = CustodianInput::ChannelOpened {
+            channel: ChannelId::new(channel),
+            own_leaf: Principal::Custodian(custodian).leaf(0),
+            peer_leaf: device_leaf,
+            chain: vec![device_leaf, Principal::issuer()],
+        };
+        self.custodian_input(config, custodian, input);
+    }
+
+    pub(super) fn deliver_to_custodian(&mut self, config: &Config, channel: u64) {
+        let Some(link) = self.channels.get_mut(&channel) else { return };
+        let frame = link.to_custodian.remove(0).bytes();
+        self.custodian_receives(config, channel, &frame);
+    }
+
+    pub(super) fn custodian_receives(&mut self, config: &Config, channel: u64, frame: &[u8]) {
+        let Some(link) = self.channels.get(&channel) else { return };
+        let custodian = link.custodian;
+        let (channel, frame) = (ChannelId::new(channel), frame.to_vec());
+        self.custodian_input(config, custodian, CustodianInput::Received { channel, frame });
+    }
+
+    pub(super) fn cut(&mut self, config: &Config, channel: u64) {
+        self.close_custodian_end(channel);
+        if let Some(link) = self.channels.get(&channel) {
+            let custodian = link.custodian;
+            let id = ChannelId::new(channel);
+            self.custodian_input(config, custodian, CustodianInput::ChannelClosed { channel: id });
+        }
+        let at_device = self.channels.get(&channel).is_some_and(|link| link.device_end.is_on());
+        if at_device {
+            if let Some(link) = self.channels.get_mut(&channel) {
+                link.device_end = Switch::Off;
+            }
+            let channel = ChannelId::new(channel);
+            self.device_input(
+                config,
+                split_custody_protocol::role::DeviceInput::ChannelClosed { channel },
+            );
+        }
+    }
+
+    pub(super) fn close_custodian_end(&mut self, channel: u64) {
+        if let Some(link) = self.channels.get_mut(&channel) {
+            link.custodian_end = Switch::Off;
+            link.to_custodian.clear();
+        }
+    }
+
+    pub(super) fn wake_custodian(&mut self, config: &Config, id: u8) {
+        self.custodian_input(config, id, CustodianInput::Timeout);
+    }
+
+    /// One input of a custodian's machine, and everything that its driver does about it.
+    pub(super) fn custodian_input(&mut self, config: &Config, id: u8, input: CustodianInput) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let Some(node) = self.custodians.get_mut(&id) else { return };
+            let Some(machine) = &mut node.machine else { return };
+            let mut suite =
+                config.setup.suite(Principal::Custodian(id), node.store.generation.value());
+            // A rejection is for the log; the machine has already acted upon it.
+            let _ = machine.handle(NOW, input, &mut suite);
+            let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
+            for output in outputs {
+                self.custodian_output(config, id, output);
+            }
+            inputs.extend(self.prompt_custodian_answer(config, id));
+        }
+    }
+
+    fn custodian_output(&mut self, config: &Config, id: u8, output: Output<CustodianEffect>) {
+        match output {
+            Output::Transmit { channel, frame } => {
+                self.custodian_sends(config, id, channel.value(), &frame);
+            }
+            Output::Close { channel } => self.close_custodian_end(channel.value()),
+            Output::Effect { ticket, effect } => {
+                if let Some(node) = self.custodians.get_mut(&id) {
+                    node.questions.insert(ticket.value(), effect);
+                }
+            }
+            Output::Dial { .. } => {}
+            Output::Report(report) => self.custodian_reports(config, id, &report),
+        }
+    }
+
+    fn custodian_sends(&mut self, config: &Config, id: u8, channel: u64, frame: &[u8]) {
+        let Ok(message) = Message::from_frame(frame) else { return };
+        self.watch_sent(config, id, channel, &message);
+        let Some(link) = self.channels.get_mut(&channel) else { return };
+        match link.peer {
+            Peer::Device if link.device_end.is_on() => link.to_device.push(FrameId::of(frame)),
+            Peer::Device => {}
+            // The adversary reads what it is sent; a challenge is what it needs to go on.
+            Peer::Adversary => {
+                if matches!(message, Message::Challenge(_)) {
+                    link.to_device.push(FrameId::of(frame));
+                }
+            }
+            Peer::Operator => self.operator_receives(config, id, &message),
+        }
+    }
+
+    /// What properties want to know of a message that leaves an honest custodian.
+    fn watch_sent(&mut self, config: &Config, id: u8, channel: u64, message: &Message) {
+        if config.liars.contains(&id) {
+            return;
+        }
+        match message {
+            Message::Grant(grant) => self.watch_grant(config, id, channel, grant),
+            Message::Refused(_) => {
+                let adversary =
+                    self.channels.get(&channel).is_some_and(|l| l.peer == Peer::Adversary);
+                self.record(
+                    config,
+                    if adversary { Fact::AttackRefused } else { Fact::GrantRefused },
+                );
+            }
+            Message::Renewal(renewal) if renewal.answer == RenewalAnswer::Renewed => {
+                self.watch_renewal(config, id, renewal.lease);
+            }
+            Message::Acknowledged(acknowledged) => {
+                if let Ok(said) = acknowledged.statement.payload::<Acknowledgement>() {
+                    self.watch_acknowledgement(config, id, &said);
+                }
+            }
+            Message::Dead(_) => self.watch_dead(config, id),
+            _ => {}
+        }
+    }
+
+    fn watch_grant(&mut self, config: &Config, id: u8, channel: u64, grant: &Grant) {
+        let Ok(said) = grant.statement.payload::<GrantStatement>() else { return };
+        self.record(config, Fact::Granted);
+        if symbolic::opened_by(&[ADVERSARY_SECRET], &grant.sealed).is_some() {
+            self.record(config, Fact::ShareLeaked);
+        }
+        let link = self.channels.get_mut(&channel);
+        let (granted, adversary) = link.map_or((0, true), |link| {
+            link.granted += 1;
+            (link.granted, link.peer != Peer::Device)
+        });
+        if adversary {
+            self.record(config, Fact::GrantOnOtherChannel);
+        }
+        if granted > 1 {
+            self.record(config, Fact::SecondGrantOnChallenge);
+        }
+        if !self.device.attested.contains(&said.session) {
+            self.record(config, Fact::GrantForForeignSession);
+        }
+        self.watch_grant_against_store(config, id, &said);
+    }
+
+    fn watch_grant_against_store(&mut self, config: &Config, id: u8, said: &GrantStatement) {
+        let Some(node) = self.custodians.get(&id) else { return };
+        let mut suite = config.setup.suite(Principal::Custodian(id), 0);
+        let auth = transcript::auth(&mut suite, said);
+        let logged = node.store.release_at(said.index_in_log) == Some(&auth);
+        let superseded = is_superseded(&node.store.leases, said);
+        let anchored = node.anchor.as_ref().map(|anchor| anchor.orders.as_slice());
+        let behind = anchored
+            .unwrap_or_default()
+            .iter()
+            .any(|order| !node.store.order_digests.contains(order));
+        let facts = [
+            (!logged, Fact::GrantBeforeLeaf),
+            (node.acknowledged, Fact::GrantAfterAcknowledgement),
+            (superseded, Fact::GrantToSuperseded),
+            (behind, Fact::GrantBehindAnchor),
+            (!node.activated, Fact::GrantBeforeActivation),
+            (node.lives > 1, Fact::GrantAfterCrash),
+        ];
+        for (_, fact) in facts.into_iter().filter(|(holds, _)| *holds) {
+            self.record(config, fact);
+        }
+    }
+
+    fn watch_renewal(
+        &mut self,
+        config: &Config,
+        id: u8,
+        lease: split_custody_protocol::ids::LeaseId,
+    ) {
+        self.record(config, Fact::Renewed);
+        let Some(node) = self.custodians.get(&id) else { return };
+        let acknowledged = node.acknowledged;
+        let record = node.store.leases.iter().position(|held| held.lease == lease);
+        let superseded = record.is_some_and(|place| {
+            let of = &node.store.leases[place];
+            let later = node.store.leases[place..].iter();
+            later.clone().any(|l| l.device == of.device && l.incarnation != of.incarnation)
+        });
+        if acknowledged {
+            self.record(config, Fact::RenewedAfterAcknowledgement);
+        }
+        if superseded {
+            self.record(config, Fact::RenewedSuperseded);
+        }
+    }
+
+    fn watch_acknowledgement(&mut self, config: &Config, id: u8, said: &Acknowledgement) {
+        let Some(node) = self.custodians.get_mut(&id) else { return };
+        let durable = node.store.order_digests.contains(&said.order);
+        let anchored =
+            node.anchor.as_ref().is_some_and(|anchor| anchor.orders.contains(&said.order));
+        node.acknowledged = true;
+        let after_crash = node.lives > 1;
+        if !durable || !anchored {
+            self.record(config, Fact::AcknowledgedBeforeAnchored);
+        }
+        self.record(config, Fact::Acknowledged);
+        if after_crash {
+            self.record(config, Fact::AcknowledgedAfterCrash);
+        }
+    }
+
+    fn watch_dead(&mut self, config: &Config, id: u8) {
+        self.record(config, Fact::Dead);
+        let counts = self
+            .device
+            .machine
+            .leases()
+            .any(|(custodian, held)| custodian.value() == id && NOW < held.end());
+        if counts {
+            self.record(config, Fact::DeadButCounting);
+        }
+    }
+
+    fn custodian_reports(&mut self, config: &Config, id: u8, report: &Report) {
+        match report {
+            Report::Applied { order, .. } => {
+                let ours = config.setup.order_digest(&self.operator.order);
+                if *order != ours {
+                    self.record(config, Fact::ForgedOrderApplied);
+                }
+            }
+            Report::Refused {
+                violation: split_custody_protocol::Violation::SubjectRevoked, ..
+            } if !config.liars.contains(&id) => self.record(config, Fact::GrantCancelled),
+            Report::Refused {
+                violation: split_custody_protocol::Violation::TooFewOperators, ..
+            } => self.record(config, Fact::StrangerRefused),
+            _ => {}
+        }
+    }
+
+    fn prompt_custodian_answer(&mut self, config: &Config, id: u8) -> Option<CustodianInput> {
+        let prompt = |effect: &CustodianEffect| match effect {
+            CustodianEffect::Export { .. } | CustodianEffect::Appraise { .. } => true,
+            _ => !config.bounds.deferred.is_on(),
+        };
+        let node = self.custodians.get(&id)?;
+        let ticket = *node.questions.iter().find(|(_, effect)| prompt(effect))?.0;
+        self.execute_custodian(config, id, ticket, Reply::Done)
+    }
+
+    pub(super) fn answer_custodian(
+        &mut self,
+        config: &Config,
+        id: u8,
+        ticket: u64,
+        reply: Reply,
+    ) {
+        if let Some(input) = self.execute_custodian(config, id, ticket, reply) {
+            self.custodian_input(config, id, input);
+        }
+    }
+
+    /// Does what a custodian's driver, store and HSM do.
+    fn execute_custodian(
+        &mut self,
+        config: &Config,
+        id: u8,
+        ticket: u64,
+        reply: Reply,
+    ) -> Option<CustodianInput> {
+        let node = self.custodians.get_mut(&id)?;
+        let effect = node.questions.remove(&ticket)?;
+        let answer = match effect {
+            CustodianEffect::Export { channel, context } => {
+                CustodianAnswer::Exported(symbolic::exporter(channel.value(), &context))
+            }
+            CustodianEffect::Appraise { evidence } => appraise(&evidence),
+            CustodianEffect::Commit(transaction) => {
+                node.commit(ticket, transaction, reply, config.lie)
+            }
+            CustodianEffect::Reread { commit } => node.reread(commit.value()),
+            CustodianEffect::Rewrap { to, context, .. } if reply == Reply::Done => {
+                let lies = config.liars.contains(&id);
+                let share = if lies { false_share(id) } else { true_share(id) };
+                CustodianAnswer::Rewrapped(seal_share(share, &to, &context))
+            }
+            CustodianEffect::Sign { message } if reply == Reply::Done => {
+                CustodianAnswer::Signed(Principal::Custodian(id).sign(&message))
+            }
+            CustodianEffect::Rewrap { .. } | CustodianEffect::Sign { .. } => {
+                CustodianAnswer::HsmFailed
+            }
+            CustodianEffect::Anchor(anchor) => {
+                if config.lie != Some(Lie::AnchorStands) {
+                    node.anchor = Some(anchor);
+                }
+                CustodianAnswer::Anchored
+            }
+            CustodianEffect::DestroyHandles => CustodianAnswer::HandlesDestroyed,
+        };
+        Some(CustodianInput::Done { ticket: Ticket::new(ticket), answer })
+    }
+}
+
+impl CustodianNode {
+    fn commit(
+        &mut self,
+        ticket: u64,
+        transaction: Transaction,
+        reply: Reply,
+        lie: Option<Lie>,
+    ) -> CustodianAnswer {
+        match reply {
+            Reply::Done if lie == Some(Lie::StoreAnswersEarly) => {
+                // The index that a write would get, with nothing written.
+                CustodianAnswer::Committed(LogIndex::new(self.store.log.len() as u64))
+            }
+            Reply::Done => match self.store.commit(&transaction) {
+                Some(index) => CustodianAnswer::Committed(index),
+                None => CustodianAnswer::Fenced,
+            },
+            Reply::Failed => CustodianAnswer::Fenced,
+            Reply::UnknownWritten | Reply::UnknownLost => {
+                if reply == Reply::UnknownWritten {
+                    self.store.commit(&transaction);
+                }
+                self.commits.insert(ticket, transaction);
+                CustodianAnswer::Unknown
+            }
+        }
+    }
+
+    fn reread(&mut self, commit: u64) -> CustodianAnswer {
+        let written = self.commits.remove(&commit).and_then(|t| self.store.reread(&t));
+        written.map_or(CustodianAnswer::Fenced, CustodianAnswer::Committed)
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.store.epoch
+    }
+}
+
+/// Judges Evidence as an appraiser does: what no hardware made is rejected.
+fn appraise(evidence: &Evidence) -> CustodianAnswer {
+    let gpu = symbolic::read_report("gpu", evidence.gpu.as_bytes());
+    let cpu = symbolic::read_report("cpu", evidence.cpu.as_bytes());
+    match (gpu, cpu) {
+        (Some((gpu, report_nonce)), Some((cpu, report_data))) => {
+            CustodianAnswer::Appraised(Verdict {
+                report_nonce,
+                report_data,
+                device: device_id(gpu, cpu),
+                measurements: vec![measurement()],
+                mode: 1,
+            })
+        }
+        _ => CustodianAnswer::Rejected,
+    }
+}
+
+/// Whether a later incarnation was leased here before this lease, and after its own.
+fn is_superseded(leases: &[LeaseRecord], said: &GrantStatement) -> bool {
+    let before = leases.iter().take_while(|record| record.lease != said.lease);
+    let lives: Vec<_> = before.map(|record| record.incarnation).collect();
+    let own = lives.iter().position(|life| *life == said.incarnation);
+    own.is_some_and(|place| lives[place..].iter().any(|life| *life != said.incarnation))
+}

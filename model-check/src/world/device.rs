@@ -1,0 +1,374 @@
+//! The device's driver and hardware, and what properties want to know of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use split_custody_protocol::effect::{DeviceAnswer, DeviceEffect, Output, Report};
+use split_custody_protocol::error::Violation;
+use split_custody_protocol::ids::{ChannelId, CustodianId, Ticket};
+use split_custody_protocol::role::{Device, DeviceInput};
+use split_custody_protocol::suite::{Bytes, Digest};
+use split_custody_protocol::transcript;
+use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind};
+use split_custody_protocol::wire::message::Message;
+
+use super::{Config, DeviceNode, Fact, Lie, NOW, Peer, Reply, Setup, Switch, World};
+use crate::frame::FrameId;
+use crate::symbolic::{self, DEK, Hardware, Principal};
+
+impl DeviceNode {
+    pub(super) fn new(setup: &Setup) -> Self {
+        Self {
+            machine: Device::new(setup.device_config()),
+            questions: BTreeMap::new(),
+            dials: BTreeSet::new(),
+            attested: BTreeSet::new(),
+            keys: BTreeSet::new(),
+            holds_dek: false,
+            holds_plaintext: false,
+            read: false,
+            life: 0,
+            leaf: Principal::Device.leaf(0),
+            using: None,
+            lost: false,
+            counted: false,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn power_on(&mut self, config: &Config) {
+        self.device_input(config, DeviceInput::PoweredOn);
+    }
+
+    pub(super) fn acquire(&mut self, config: &Config) {
+        self.spent.attempts += 1;
+        self.device.lost = false;
+        self.device.counted = false;
+        let input = DeviceInput::Acquire {
+            manifest: config.setup.manifest(),
+            deployment: config.setup.deployment(),
+        };
+        self.device_input(config, input);
+    }
+
+    pub(super) fn give_up(&mut self, config: &Config) {
+        self.device_input(config, DeviceInput::Release);
+    }
+
+    pub(super) fn connect(&mut self, config: &Config, custodian: u8) {
+        self.device.dials.remove(&custodian);
+        let leaf = self.device.leaf;
+        let channel = self.open_channel(custodian, Peer::Device, leaf);
+        self.custodian_channel_opened(config, channel);
+        self.device_input(
+            config,
+            DeviceInput::ChannelOpened {
+                channel: ChannelId::new(channel),
+                custodian: CustodianId::new(custodian),
+                own_leaf: leaf,
+                peer_leaf: Principal::Custodian(custodian).leaf(0),
+            },
+        );
+    }
+
+    pub(super) fn refuse_dial(&mut self, config: &Config, custodian: u8) {
+        self.device.dials.remove(&custodian);
+        let custodian = CustodianId::new(custodian);
+        self.device_input(config, DeviceInput::ChannelFailed { custodian });
+    }
+
+    pub(super) fn deliver_to_device(&mut self, config: &Config, channel: u64) {
+        let Some(link) = self.channels.get_mut(&channel) else { return };
+        let frame = link.to_device.remove(0).bytes().to_vec();
+        let channel = ChannelId::new(channel);
+        self.device_input(config, DeviceInput::Received { channel, frame });
+    }
+
+    pub(super) fn wake_device(&mut self, config: &Config) {
+        self.device_input(config, DeviceInput::Timeout);
+    }
+
+    /// One input of the device's machine, and everything that its driver does about it.
+    pub(super) fn device_input(&mut self, config: &Config, input: DeviceInput) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let mut suite = config.setup.suite(Principal::Device, u64::from(self.device.life));
+            // A rejection is for the log; the machine has already acted upon it.
+            let _ = self.device.machine.handle(NOW, input, &mut suite);
+            while let Some(output) = self.device.machine.poll_output() {
+                self.device_output(config, output);
+            }
+            inputs.extend(self.prompt_device_answer(config));
+        }
+    }
+
+    fn device_output(&mut self, config: &Config, output: Output<DeviceEffect>) {
+        match output {
+            Output::Transmit { channel, frame } => self.device_sends(channel.value(), &frame),
+            Output::Close { channel } => self.close_device_end(channel.value()),
+            Output::Effect { ticket, effect } => {
+                self.device.questions.insert(ticket.value(), effect);
+            }
+            Output::Dial { custodian } => {
+                self.device.dials.insert(custodian.value());
+            }
+            Output::Report(report) => self.device_reports(config, &report),
+        }
+    }
+
+    fn device_sends(&mut self, channel: u64, frame: &[u8]) {
+        let id = FrameId::of(frame);
+        if matches!(Message::from_frame(frame), Ok(Message::Request(_) | Message::Renew(_))) {
+            self.seen.insert(id);
+        }
+        if let Some(link) = self.channels.get_mut(&channel)
+            && link.custodian_end.is_on()
+        {
+            link.to_custodian.push(id);
+        }
+    }
+
+    fn close_device_end(&mut self, channel: u64) {
+        if let Some(link) = self.channels.get_mut(&channel) {
+            link.device_end = Switch::Off;
+            link.to_device.clear();
+        }
+    }
+
+    fn device_reports(&mut self, config: &Config, report: &Report) {
+        match report {
+            Report::ExchangeClosed { custodian, violation: Some(violation) } => {
+                self.on_blame(config, custodian.value(), *violation);
+            }
+            Report::Serving { .. } => {
+                self.record(config, Fact::Loaded);
+                if self.device.life > 1 {
+                    self.record(config, Fact::ServedAgain);
+                }
+            }
+            Report::Clean { .. } => self.on_clean(config),
+            Report::Tainted => {
+                self.device.dials.clear();
+            }
+            _ => {}
+        }
+    }
+
+    fn on_blame(&mut self, config: &Config, custodian: u8, violation: Violation) {
+        if violation == Violation::Unexpected {
+            return; // not a reproach: an answer that came too late
+        }
+        if config.liars.contains(&custodian) {
+            self.record(config, Fact::LiarCaught);
+        } else {
+            self.record(config, Fact::HonestBlamed);
+        }
+    }
+
+    fn on_clean(&mut self, config: &Config) {
+        let device = &self.device;
+        if !device.keys.is_empty() || device.holds_dek || device.holds_plaintext {
+            self.record(config, Fact::CleanWithRemains);
+        }
+        self.device.read = false;
+        if self.device.life > 1 {
+            self.record(config, Fact::CleanAgain);
+        }
+    }
+
+    /// The questions that this slice does not leave open are answered at once.
+    fn prompt_device_answer(&mut self, config: &Config) -> Option<DeviceInput> {
+        let prompt = |effect: &DeviceEffect| match effect {
+            DeviceEffect::Load { .. } | DeviceEffect::CollectEvidence { .. } => {
+                !config.bounds.deferred.is_on()
+            }
+            // With disturbances, each step of a reset can be disturbed.
+            DeviceEffect::Zeroise | DeviceEffect::Scrub | DeviceEffect::Plant => {
+                config.bounds.disturbances == 0 || self.device.life == 0
+            }
+            DeviceEffect::Export { .. } | DeviceEffect::Erase { .. } => true,
+        };
+        let ticket =
+            *self.device.questions.iter().find(|(_, effect)| prompt(effect))?.0;
+        Some(self.execute_device(config, ticket, Reply::Done))
+    }
+
+    pub(super) fn answer_device(&mut self, config: &Config, ticket: u64, reply: Reply) {
+        let input = self.execute_device(config, ticket, reply);
+        self.device_input(config, input);
+    }
+
+    /// Does what the device's driver and hardware do.
+    fn execute_device(&mut self, config: &Config, ticket: u64, reply: Reply) -> DeviceInput {
+        let effect = self.device.questions.remove(&ticket).expect("enabled only while open");
+        let answer = match (effect, reply) {
+            (DeviceEffect::Export { channel, context }, _) => {
+                DeviceAnswer::Exported(symbolic::exporter(channel.value(), &context))
+            }
+            (DeviceEffect::CollectEvidence { session, gpu, .. }, Reply::Done) => {
+                self.device.attested.insert(session);
+                DeviceAnswer::EvidenceCollected(self.honest_evidence(config, &session, &gpu))
+            }
+            (DeviceEffect::CollectEvidence { .. }, _) => DeviceAnswer::EvidenceFailed,
+            (DeviceEffect::Load { dek }, Reply::Done) => {
+                if dek != DEK {
+                    self.record(config, Fact::ForeignKeyLoaded);
+                }
+                self.device.holds_dek = true;
+                self.device.holds_plaintext = true;
+                DeviceAnswer::Loaded
+            }
+            (DeviceEffect::Load { .. }, _) => DeviceAnswer::LoadFailed,
+            (DeviceEffect::Erase { secrets }, _) => {
+                for key in &secrets.keys {
+                    self.device.keys.remove(key);
+                }
+                if secrets.dek.is_some() {
+                    self.device.holds_dek = false;
+                    self.device.holds_plaintext = false;
+                }
+                DeviceAnswer::Erased
+            }
+            (DeviceEffect::Zeroise, _) => {
+                if config.lie != Some(Lie::ZeroiseDoesNothing) {
+                    self.device.keys.clear();
+                    self.device.holds_dek = false;
+                }
+                DeviceAnswer::Zeroised
+            }
+            (DeviceEffect::Scrub, Reply::Done) => {
+                if config.lie != Some(Lie::ScrubDoesNothing) {
+                    self.device.holds_plaintext = false;
+                }
+                DeviceAnswer::Scrubbed
+            }
+            (DeviceEffect::Scrub, _) => DeviceAnswer::ScrubFailed,
+            (DeviceEffect::Plant, _) => {
+                self.device.life += 1;
+                let life = u64::from(self.device.life);
+                self.device.leaf = Principal::Device.leaf(life);
+                DeviceAnswer::Planted(symbolic::incarnation(life))
+            }
+        };
+        DeviceInput::Done { ticket: Ticket::new(ticket), answer }
+    }
+
+    /// Measured code reports about its own session and nothing else.
+    fn honest_evidence(&self, config: &Config, session: &Digest, gpu: &Digest) -> Evidence {
+        let mut suite = config.setup.suite(Principal::Device, u64::from(self.device.life));
+        let gpu = symbolic::report("gpu", Hardware::Enrolled, gpu);
+        let data = transcript::cpu_data(&mut suite, session, &gpu);
+        evidence(gpu, symbolic::report("cpu", Hardware::Enrolled, &data))
+    }
+
+    /// Notices that k leases counted, and that they no longer do. [LEA-5]
+    pub(super) fn note_counting(&mut self, config: &Config) {
+        let enough = self.device.machine.counting(NOW) >= usize::from(config.setup.k);
+        let device = &mut self.device;
+        device.lost |= device.counted && !enough;
+        device.counted |= enough;
+    }
+
+    pub(super) fn host_read(&mut self, config: &Config) {
+        self.spent.disturbances += 1;
+        if self.device.holds_plaintext {
+            self.record(config, Fact::ReadWhileServing);
+        }
+        if config.setup.on_host_read == split_custody_protocol::reset::OnHostRead::Reset {
+            self.device.read = true;
+        }
+        self.device_input(config, DeviceInput::HostRead);
+    }
+
+    pub(super) fn tamper(&mut self, config: &Config) {
+        self.spent.disturbances += 1;
+        self.device.read = true;
+        self.device_input(config, DeviceInput::Tampered);
+    }
+
+    pub(super) fn resume(&mut self, config: &Config) {
+        self.spent.disturbances += 1;
+        self.device.read = true;
+        self.device_input(config, DeviceInput::Resumed);
+    }
+
+    pub(super) fn begin_use(&mut self, config: &Config) {
+        let Ok(admission) = self.device.machine.admit(NOW) else {
+            self.spent.uses += 1;
+            self.record(config, Fact::Lost);
+            self.drain_device(config);
+            return;
+        };
+        self.spent.uses += 1;
+        self.device.using = Some(admission);
+        self.record(config, Fact::Used);
+        let live = self.custodians_that_lease(config);
+        if live < usize::from(config.setup.k) {
+            self.record(config, Fact::UseWithoutK);
+        }
+        if self.device.lost {
+            self.record(config, Fact::UseAfterLoss);
+        }
+        self.check_use(config);
+        self.drain_device(config);
+    }
+
+    fn drain_device(&mut self, config: &Config) {
+        while let Some(output) = self.device.machine.poll_output() {
+            self.device_output(config, output);
+        }
+        if let Some(input) = self.prompt_device_answer(config) {
+            self.device_input(config, input);
+        }
+    }
+
+    pub(super) fn emit(&mut self, config: &Config) {
+        let Some(admission) = self.device.using.take() else { return };
+        if self.device.machine.release_output(NOW, &admission).is_err() {
+            return;
+        }
+        self.record(config, Fact::Output);
+        if *admission.incarnation() != symbolic::incarnation(u64::from(self.device.life)) {
+            self.record(config, Fact::OutputOfOtherLife);
+        }
+        if self.custodians_that_lease(config) < usize::from(config.setup.k) {
+            self.record(config, Fact::OutputWithoutK);
+        }
+        self.check_use(config);
+    }
+
+    /// The bound of revocation, and the end of an incarnation.
+    fn check_use(&mut self, config: &Config) {
+        let bound = u8::try_from(config.setup.ttl_max).unwrap_or(u8::MAX);
+        if self.since_effective.is_some_and(|ticks| ticks >= bound) {
+            self.record(config, Fact::UseAfterBound);
+        }
+        if self.custodians.values().any(|node| node.acknowledged) {
+            self.record(config, Fact::UsedAfterAcknowledgement);
+        }
+        if self.device.read {
+            self.record(config, Fact::UseAfterRead);
+        }
+    }
+
+    /// Custodians in whose own books a lease of this device still counts; liars always lease.
+    fn custodians_that_lease(&self, config: &Config) -> usize {
+        let leases = |id: &u8| {
+            let machine = self.custodians.get(id).and_then(|node| node.machine.as_ref());
+            let counts = |machine: &split_custody_protocol::role::Custodian| {
+                machine.ledger().iter().any(|(_, lease)| NOW < lease.lapse())
+            };
+            config.liars.contains(id) || machine.is_some_and(counts)
+        };
+        (1..=config.setup.n).filter(leases).count()
+    }
+}
+
+/// Evidence of the development kind.
+pub(super) fn evidence(gpu: Vec<u8>, cpu: Vec<u8>) -> Evidence {
+    Evidence {
+        kind: EvidenceKind::SOFTWARE,
+        gpu: Bytes::new(gpu).expect("a report is not empty"),
+        cpu: Bytes::new(cpu).expect("a report is not empty"),
+    }
+}

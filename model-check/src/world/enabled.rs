@@ -1,0 +1,166 @@
+//! What can happen next, within the bounds of a slice.
+
+use split_custody_protocol::effect::{CustodianEffect, DeviceEffect};
+
+use super::adversary::is_request;
+use super::{Action, Config, End, Forgery, NOW, Peer, Reply, Who, World};
+
+impl World {
+    /// Every enabled action, in a fixed order.
+    pub fn actions(&self, config: &Config) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.device_actions(config, &mut actions);
+        self.channel_actions(config, &mut actions);
+        self.custodian_actions(config, &mut actions);
+        self.operator_actions(config, &mut actions);
+        self.adversary_actions(config, &mut actions);
+        if self.spent.ticks < config.bounds.ticks {
+            actions.push(Action::Tick { ahead: 0 });
+            if config.bounds.skew.is_on() {
+                actions.push(Action::Tick { ahead: 1 });
+            }
+        }
+        actions
+    }
+
+    fn device_actions(&self, config: &Config, actions: &mut Vec<Action>) {
+        let bounds = &config.bounds;
+        let device = &self.device;
+        let (guard, custody) = device.machine.state_names();
+        if guard == "Clean" && custody == "Idle" && self.spent.attempts < bounds.attempts {
+            actions.push(Action::Acquire);
+        }
+        if custody == "Serving" && self.spent.attempts < bounds.attempts {
+            actions.push(Action::Release);
+        }
+        for dial in &device.dials {
+            actions.push(Action::Connect(*dial));
+            if bounds.cuts.is_on() {
+                actions.push(Action::RefuseDial(*dial));
+            }
+        }
+        for (ticket, effect) in &device.questions {
+            actions.push(Action::AnswerDevice(*ticket, Reply::Done));
+            let may_fail = matches!(
+                effect,
+                DeviceEffect::Scrub | DeviceEffect::Load { .. } | DeviceEffect::CollectEvidence { .. }
+            );
+            if may_fail && bounds.deferred.is_on() {
+                actions.push(Action::AnswerDevice(*ticket, Reply::Failed));
+            }
+        }
+        if device.machine.poll_timeout().is_some_and(|at| at <= NOW) {
+            actions.push(Action::Wake(Who::Device));
+        }
+        if self.spent.disturbances < bounds.disturbances {
+            actions.extend([Action::HostRead, Action::Tamper, Action::Resume]);
+        }
+        if device.using.is_some() {
+            actions.push(Action::Emit);
+        } else if self.spent.uses < bounds.uses && custody == "Serving" {
+            actions.push(Action::Use);
+        }
+    }
+
+    fn channel_actions(&self, config: &Config, actions: &mut Vec<Action>) {
+        for (id, channel) in &self.channels {
+            if channel.peer != Peer::Device {
+                continue;
+            }
+            if channel.custodian_end.is_on() && !channel.to_custodian.is_empty() {
+                actions.push(Action::Deliver(*id, End::Custodian));
+            }
+            if channel.device_end.is_on() && !channel.to_device.is_empty() {
+                actions.push(Action::Deliver(*id, End::Device));
+            }
+            if config.bounds.cuts.is_on() {
+                actions.push(Action::Cut(*id));
+            }
+        }
+    }
+
+    fn custodian_actions(&self, config: &Config, actions: &mut Vec<Action>) {
+        for (id, node) in &self.custodians {
+            let Some(machine) = &node.machine else {
+                actions.push(Action::Restart(*id));
+                continue;
+            };
+            for (ticket, effect) in &node.questions {
+                for reply in replies(effect) {
+                    actions.push(Action::AnswerCustodian(*id, *ticket, *reply));
+                }
+            }
+            if machine.poll_timeout().is_some_and(|at| at <= NOW) {
+                actions.push(Action::Wake(Who::Custodian(*id)));
+            }
+            if self.spent.crashes < config.bounds.crashes && !config.liars.contains(id) {
+                actions.push(Action::Crash(*id));
+                if config.bounds.rollbacks.is_on() {
+                    actions.push(Action::RollBack(*id));
+                }
+            }
+        }
+    }
+
+    fn operator_actions(&self, config: &Config, actions: &mut Vec<Action>) {
+        if !config.bounds.revokes.is_on() {
+            return;
+        }
+        for (id, node) in &self.custodians {
+            let liar = config.liars.contains(id);
+            let serves = node
+                .machine
+                .as_ref()
+                .is_some_and(|machine| machine.standing() == split_custody_protocol::audit::Standing::Serving);
+            // Once each; and again to one that came back and has not yet acknowledged.
+            let again = node.lives > 1 && !node.acknowledged && node.questions.is_empty();
+            if serves && (!self.operator.submitted.contains(id) || again && !liar) {
+                actions.push(Action::Submit(*id));
+            }
+            if serves && node.acknowledged && !self.operator.asked.contains(id) {
+                actions.push(Action::AwaitDead(*id));
+            }
+        }
+    }
+
+    fn adversary_actions(&self, config: &Config, actions: &mut Vec<Action>) {
+        let bounds = &config.bounds;
+        for id in self.custodians.keys().filter(|id| !config.liars.contains(id)) {
+            if self.spent.intrusions < bounds.intrusions {
+                actions.push(Action::Intrude(*id));
+            }
+            if bounds.revokes.is_on() && bounds.intrusions > 0 && self.spent.forged_orders == 0 {
+                actions.push(Action::ForgeOrder(*id));
+            }
+        }
+        for (id, channel) in &self.channels {
+            let own = channel.peer == Peer::Adversary && channel.injected < 2;
+            let repeats = channel.peer == Peer::Device && bounds.replays.is_on();
+            if !channel.custodian_end.is_on() || !(own || repeats && channel.injected < 1) {
+                continue;
+            }
+            actions.extend(self.seen.iter().map(|frame| Action::Inject(*id, *frame)));
+            if own && !channel.to_device.is_empty() {
+                actions.push(Action::Forge(*id, Forgery::RelayedGpu));
+                actions.push(Action::Forge(*id, Forgery::OwnDevice));
+                for frame in self.seen.iter().filter(|frame| is_request(**frame)) {
+                    actions.push(Action::Forge(*id, Forgery::ReplayedEvidence(*frame)));
+                    actions.push(Action::Forge(*id, Forgery::SplicedEntries(*frame)));
+                }
+            }
+        }
+    }
+}
+
+/// How a question of a custodian's can be answered.
+fn replies(effect: &CustodianEffect) -> &'static [Reply] {
+    match effect {
+        CustodianEffect::Commit(_) => {
+            &[Reply::Done, Reply::Failed, Reply::UnknownWritten, Reply::UnknownLost]
+        }
+        CustodianEffect::Rewrap { .. } | CustodianEffect::Sign { .. } => {
+            &[Reply::Done, Reply::Failed]
+        }
+        _ => &[Reply::Done],
+    }
+}

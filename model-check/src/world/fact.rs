@@ -1,0 +1,83 @@
+//! Facts: what a watching property wants to know of a step.
+
+/// Something that happened. A world remembers only the facts that its run watches.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum Fact {
+    // What must never happen.
+    ShareLeaked,
+    GrantOnOtherChannel,
+    SecondGrantOnChallenge,
+    GrantForForeignSession,
+    GrantBeforeLeaf,
+    GrantAfterAcknowledgement,
+    GrantToSuperseded,
+    GrantBehindAnchor,
+    GrantBeforeActivation,
+    HonestBlamed,
+    ForeignKeyLoaded,
+    KeyFromTooFew,
+    UseWithoutK,
+    UseAfterLoss,
+    OutputWithoutK,
+    UseAfterBound,
+    UseAfterRead,
+    OutputOfOtherLife,
+    CleanWithRemains,
+    DeadButCounting,
+    RenewedAfterAcknowledgement,
+    RenewedSuperseded,
+    AcknowledgedBeforeAnchored,
+    ForgedOrderApplied,
+    SpentBudget,
+    // What must be possible.
+    Granted,
+    AttackRefused,
+    GrantRefused,
+    Loaded,
+    Used,
+    Output,
+    Renewed,
+    Lost,
+    Effective,
+    UsedAfterAcknowledgement,
+    ReadWhileServing,
+    CleanAgain,
+    ServedAgain,
+    Dead,
+    Acknowledged,
+    AcknowledgedAfterCrash,
+    GrantAfterCrash,
+    LiarCaught,
+    RolledBack,
+    StrangerRefused,
+    GrantCancelled,
+    OutOfBudget,
+}
+
+/// A set of facts.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Facts(u64);
+
+impl Facts {
+    pub const fn only(fact: Fact) -> Self {
+        Self(1 << fact as u8)
+    }
+
+    pub fn of(facts: &[Fact]) -> Self {
+        facts.iter().fold(Self::default(), |set, fact| Self(set.0 | Self::only(*fact).0))
+    }
+
+    pub const fn contains(self, fact: Fact) -> bool {
+        self.0 & Self::only(fact).0 != 0
+    }
+
+    pub const fn insert(&mut self, fact: Fact) {
+        self.0 |= Self::only(fact).0;
+    }
+
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}

@@ -1,0 +1,366 @@
+//! The world: the shipped machines, their drivers, a hostile host, and time.
+//!
+//! All chapters. A [`World`] is one state; [`World::actions`] lists what can happen within the
+//! bounds of a slice and [`World::step`] makes it happen by calling the production machines. The
+//! host owns every wire: it delivers, delays, drops, cuts, and repeats what it saw. It never holds
+//! a key but the adversary's own, and what it composes is listed in [`Forgery`].
+
+mod action;
+mod adversary;
+mod custodian;
+mod device;
+mod enabled;
+mod fact;
+mod operator;
+mod setup;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use split_custody_protocol::effect::{Anchor, CustodianEffect, DeviceEffect};
+use split_custody_protocol::lease::Admission;
+use split_custody_protocol::revocation::AckSet;
+use split_custody_protocol::role::{Custodian, Device};
+use split_custody_protocol::suite::{DeviceSecret, Digest, LeafKey};
+use split_custody_protocol::time::{Instant, Rebase, Span};
+
+use crate::frame::FrameId;
+
+pub use action::{Action, End, Forgery, Reply, Who};
+pub use fact::{Fact, Facts};
+pub use setup::{DEPLOYMENT, SET, Setup};
+pub use store::Store;
+
+/// What may happen in a slice, and how often. Every number is a bound of the claim.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Bounds {
+    /// Attempts of the device to acquire.
+    pub attempts: u8,
+    /// Channels that the adversary opens.
+    pub intrusions: u8,
+    /// Ticks of real time.
+    pub ticks: u8,
+    /// Host reads, tampering, resumes.
+    pub disturbances: u8,
+    /// Crashes of custodians, rollbacks among them.
+    pub crashes: u8,
+    /// Uses of the model.
+    pub uses: u8,
+    /// Whether operators revoke, and ask to hear of deaths.
+    pub revokes: Switch,
+    /// Whether stores are rolled back to the backup.
+    pub rollbacks: Switch,
+    /// Whether frames are repeated inside honest channels.
+    pub replays: Switch,
+    /// Whether the host cuts channels and lets dials fail.
+    pub cuts: Switch,
+    /// Whether commits, anchors and HSM calls are separate steps, and may fail.
+    pub deferred: Switch,
+    /// Whether clocks wander by one.
+    pub skew: Switch,
+    /// Whether the adversary holds the device's TLS leaf key.
+    pub leaf_stolen: Switch,
+}
+
+/// Two sides of a dimension.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Switch {
+    On,
+    Off,
+}
+
+impl Switch {
+    pub const fn is_on(self) -> bool {
+        matches!(self, Self::On)
+    }
+}
+
+impl Bounds {
+    /// Nothing hostile at all.
+    pub const QUIET: Self = Self {
+        attempts: 1,
+        intrusions: 0,
+        ticks: 0,
+        disturbances: 0,
+        crashes: 0,
+        uses: 0,
+        revokes: Switch::Off,
+        rollbacks: Switch::Off,
+        replays: Switch::Off,
+        cuts: Switch::Off,
+        deferred: Switch::Off,
+        skew: Switch::Off,
+        leaf_stolen: Switch::Off,
+    };
+}
+
+/// What a broken double does wrong outside the machines.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Lie {
+    /// The store answers before it has written.
+    StoreAnswersEarly,
+    /// The anchor answers without moving.
+    AnchorStands,
+    /// The scrub reports success and overwrites nothing.
+    ScrubDoesNothing,
+    /// Zeroising reports success and erases nothing.
+    ZeroiseDoesNothing,
+    /// Revocation is called effective at the first acknowledgement.
+    EffectiveAtFirst,
+    /// The host can hold the device's clock.
+    ClockStalls,
+}
+
+/// Everything about a run that does not change.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Config {
+    pub setup: Setup,
+    pub bounds: Bounds,
+    /// Custodians that lie: wrong shares, acknowledgements of nothing.
+    pub liars: BTreeSet<u8>,
+    pub lie: Option<Lie>,
+    /// The facts that are remembered.
+    pub watched: Facts,
+}
+
+/// One state.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct World {
+    pub device: DeviceNode,
+    pub custodians: BTreeMap<u8, CustodianNode>,
+    pub channels: BTreeMap<u64, Channel>,
+    pub operator: OperatorNode,
+    /// Requests and renewals that the host has seen; kept where it may repeat them.
+    pub seen: BTreeSet<FrameId>,
+    pub facts: Facts,
+    pub ahead: u8,
+    /// Real ticks since the revocation took effect; stops counting past ttl-max.
+    pub since_effective: Option<u8>,
+    next_channel: u64,
+    spent: Spent,
+}
+
+/// What has been used up of the bounds.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+struct Spent {
+    attempts: u8,
+    intrusions: u8,
+    ticks: u8,
+    disturbances: u8,
+    crashes: u8,
+    uses: u8,
+    forged_orders: u8,
+}
+
+/// The device: its machine, and the hardware and driver around it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct DeviceNode {
+    pub machine: Device,
+    pub questions: BTreeMap<u64, DeviceEffect>,
+    pub dials: BTreeSet<u8>,
+    /// Sessions that measured code made Evidence for.
+    pub attested: BTreeSet<Digest>,
+    pub keys: BTreeSet<DeviceSecret>,
+    pub holds_dek: bool,
+    pub holds_plaintext: bool,
+    /// A read was noticed since the last scrub.
+    pub read: bool,
+    pub life: u8,
+    pub leaf: LeafKey,
+    pub using: Option<Admission>,
+    /// k leases counted once, and then fewer.
+    pub lost: bool,
+    pub counted: bool,
+}
+
+/// A custodian: its process, if it runs, and its durable side.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct CustodianNode {
+    pub machine: Option<Custodian>,
+    pub questions: BTreeMap<u64, CustodianEffect>,
+    /// The transactions behind unanswered or unknown commits.
+    pub commits: BTreeMap<u64, split_custody_protocol::effect::Transaction>,
+    pub store: Store,
+    pub anchor: Option<Anchor>,
+    pub backup: Option<Box<Store>>,
+    /// It acknowledged the revocation, in whatever life.
+    pub acknowledged: bool,
+    pub activated: bool,
+    pub lives: u8,
+}
+
+/// A TLS channel.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Channel {
+    pub custodian: u8,
+    pub peer: Peer,
+    pub device_leaf: LeafKey,
+    pub to_custodian: Vec<FrameId>,
+    pub to_device: Vec<FrameId>,
+    pub device_end: Switch,
+    pub custodian_end: Switch,
+    pub granted: u8,
+    pub injected: u8,
+}
+
+/// Who opened a channel.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Peer {
+    Device,
+    Adversary,
+    Operator,
+}
+
+/// What the operators know.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct OperatorNode {
+    pub order: Vec<u8>,
+    pub acks: AckSet,
+    pub submitted: BTreeSet<u8>,
+    pub dead: BTreeSet<u8>,
+    pub asked: BTreeSet<u8>,
+}
+
+/// Every clock is held at this reading; time passes by moving stored instants back.
+pub const NOW: Instant = Instant::from_millis(40);
+/// Instants before this can no longer matter: max-age and every term are shorter.
+const FLOOR: Instant = Instant::from_millis(30);
+
+impl World {
+    /// Provisioned and activated custodians, and a device that was just powered on.
+    pub fn new(config: &Config) -> Self {
+        let setup = &config.setup;
+        let order = setup.order(
+            split_custody_protocol::wire::order::Verb::Revoke,
+            0,
+            crate::symbolic::Principal::Operator,
+        );
+        let acks = AckSet::new(setup.order_digest(&order));
+        let mut world = Self {
+            device: DeviceNode::new(setup),
+            custodians: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            operator: OperatorNode {
+                order,
+                acks,
+                submitted: BTreeSet::new(),
+                dead: BTreeSet::new(),
+                asked: BTreeSet::new(),
+            },
+            seen: BTreeSet::new(),
+            facts: Facts::default(),
+            ahead: 0,
+            since_effective: None,
+            next_channel: 1,
+            spent: Spent::default(),
+        };
+        let prompt = Config {
+            bounds: Bounds { deferred: Switch::Off, ..config.bounds.clone() },
+            lie: None,
+            watched: Facts::default(),
+            ..config.clone()
+        };
+        for id in 1..=setup.n {
+            world.found_custodian(&prompt, id);
+        }
+        world.power_on(&prompt);
+        world
+    }
+
+    /// Makes one enabled action happen.
+    pub fn step(&mut self, config: &Config, action: Action) {
+        match action {
+            Action::Acquire => self.acquire(config),
+            Action::Release => self.give_up(config),
+            Action::Connect(custodian) => self.connect(config, custodian),
+            Action::RefuseDial(custodian) => self.refuse_dial(config, custodian),
+            Action::Deliver(channel, End::Device) => self.deliver_to_device(config, channel),
+            Action::Deliver(channel, End::Custodian) => self.deliver_to_custodian(config, channel),
+            Action::Cut(channel) => self.cut(config, channel),
+            Action::AnswerDevice(ticket, reply) => self.answer_device(config, ticket, reply),
+            Action::AnswerCustodian(id, ticket, reply) => {
+                self.answer_custodian(config, id, ticket, reply);
+            }
+            Action::Wake(Who::Device) => self.wake_device(config),
+            Action::Wake(Who::Custodian(id)) => self.wake_custodian(config, id),
+            Action::Tick { ahead } => self.tick(config, ahead),
+            Action::Use => self.begin_use(config),
+            Action::Emit => self.emit(config),
+            Action::HostRead => self.host_read(config),
+            Action::Tamper => self.tamper(config),
+            Action::Resume => self.resume(config),
+            Action::Crash(id) => self.crash(config, id),
+            Action::Restart(id) => self.restart(config, id),
+            Action::RollBack(id) => self.roll_back(config, id),
+            Action::Submit(id) => self.submit(config, id),
+            Action::AwaitDead(id) => self.await_dead(config, id),
+            Action::Activate(id) => self.activate(config, id),
+            Action::Intrude(id) => self.intrude(config, id),
+            Action::Forge(channel, forgery) => self.forge(config, channel, forgery),
+            Action::Inject(channel, frame) => self.inject(config, channel, frame),
+            Action::ForgeOrder(id) => self.forge_order(config, id),
+        }
+        self.settle(config);
+    }
+
+    /// One tick of real time; the device's clock may run ahead of it by one, or be held.
+    fn tick(&mut self, config: &Config, ahead: u8) {
+        self.spent.ticks += 1;
+        let device = match config.lie {
+            Some(Lie::ClockStalls) => 0,
+            _ => 1 + u64::from(ahead) - u64::from(self.ahead),
+        };
+        self.device.machine.rebase(Span::from_millis(device), FLOOR);
+        for node in self.custodians.values_mut() {
+            if let Some(machine) = &mut node.machine {
+                machine.rebase(Span::from_millis(1), FLOOR);
+            }
+        }
+        self.ahead = ahead;
+        let cap = u8::try_from(config.setup.ttl_max).unwrap_or(u8::MAX);
+        self.since_effective = self.since_effective.map(|ticks| ticks.saturating_add(1).min(cap));
+    }
+
+    /// Forgets what can no longer matter: closed channels, spent ticket numbers.
+    fn settle(&mut self, config: &Config) {
+        self.note_counting(config);
+        self.channels.retain(|_, channel| {
+            channel.custodian_end.is_on()
+                || channel.device_end.is_on() && channel.peer == Peer::Device
+        });
+        self.device.machine.rebase(Span::ZERO, FLOOR);
+        for node in self.custodians.values_mut() {
+            if let Some(machine) = &mut node.machine {
+                machine.rebase(Span::ZERO, FLOOR);
+            }
+        }
+    }
+
+    /// Remembers a fact that this run watches.
+    fn record(&mut self, config: &Config, fact: Fact) {
+        if config.watched.contains(fact) {
+            self.facts.insert(fact);
+        }
+    }
+
+    fn open_channel(&mut self, custodian: u8, peer: Peer, device_leaf: LeafKey) -> u64 {
+        let id = self.next_channel;
+        self.next_channel += 1;
+        let device_end = if peer == Peer::Device { Switch::On } else { Switch::Off };
+        self.channels.insert(
+            id,
+            Channel {
+                custodian,
+                peer,
+                device_leaf,
+                to_custodian: Vec::new(),
+                to_device: Vec::new(),
+                device_end,
+                custodian_end: Switch::On,
+                granted: 0,
+                injected: 0,
+            },
+        );
+        id
+    }
+}

@@ -1,0 +1,117 @@
+//! Operators: orders, acknowledgements, activation.
+
+use split_custody_protocol::revocation::{effective, required};
+use split_custody_protocol::wire::message::Message;
+use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead};
+use split_custody_protocol::wire::signed::{ObjectKind, Signed};
+use split_custody_protocol::wire::{encode, standing};
+
+use super::{Config, Fact, Lie, Peer, World};
+use crate::symbolic::Principal;
+
+impl World {
+    pub(super) fn open_operator_channel(&mut self, config: &Config, id: u8) -> u64 {
+        let leaf = Principal::Operator.leaf(0);
+        let channel = self.open_channel(id, Peer::Operator, leaf);
+        self.custodian_channel_opened(config, channel);
+        channel
+    }
+
+    fn operator_channel(&mut self, config: &Config, id: u8) -> u64 {
+        let open = self.channels.iter().find(|(_, channel)| {
+            channel.custodian == id
+                && channel.peer == Peer::Operator
+                && channel.custodian_end.is_on()
+        });
+        match open.map(|(id, _)| *id) {
+            Some(channel) => channel,
+            None => self.open_operator_channel(config, id),
+        }
+    }
+
+    /// The revocation of the device, to one custodian; a liar acknowledges and does nothing.
+    pub(super) fn submit(&mut self, config: &Config, id: u8) {
+        self.operator.submitted.insert(id);
+        if config.liars.contains(&id) {
+            let manifest = config.setup.known_manifest();
+            let said = Acknowledgement {
+                order: config.setup.order_digest(&self.operator.order),
+                custodian: split_custody_protocol::ids::CustodianId::new(id),
+                generation: split_custody_protocol::ids::Generation::new(1),
+                manifest: *manifest.digest(),
+                epoch: split_custody_protocol::ids::Epoch::new(1),
+            };
+            let payload = encode(&said);
+            let message = Signed::message_over(ObjectKind::Acknowledgement, &payload);
+            let signature = Principal::Custodian(id).sign(&message);
+            self.count_acknowledgement(config, &Signed::new(payload, signature));
+            return;
+        }
+        let channel = self.operator_channel(config, id);
+        let order = self.operator.order.clone();
+        self.custodian_receives(config, channel, &order);
+    }
+
+    pub(super) fn await_dead(&mut self, config: &Config, id: u8) {
+        self.operator.asked.insert(id);
+        let channel = self.operator_channel(config, id);
+        let order = config.setup.order_digest(&self.operator.order);
+        let frame = Message::AwaitDead(AwaitDead { order }).to_frame();
+        self.custodian_receives(config, channel, &frame);
+    }
+
+    pub(super) fn activate(&mut self, config: &Config, id: u8) {
+        let channel = self.operator_channel(config, id);
+        // The status comes back through `operator_receives`, which answers with an activation.
+        self.custodian_receives(config, channel, &config.setup.query());
+        let status = self.custodians.get(&id).and_then(|node| node.machine.as_ref()).map(|m| {
+            standing::Status {
+                custodian: split_custody_protocol::ids::CustodianId::new(id),
+                generation: m.generation(),
+                epoch: m.epoch(),
+                standing: m.standing().code(),
+                nonce: m.activation_nonce(),
+                manifest: *config.setup.known_manifest().digest(),
+                orders: split_custody_protocol::wire::codec::List::new(
+                    m.orders().digests().copied().collect(),
+                )
+                .expect("few orders"),
+            }
+        });
+        if let Some(status) = status {
+            let frame = config.setup.activate(&status);
+            self.custodian_receives(config, channel, &frame);
+        }
+        self.close_custodian_end(channel);
+        if let Some(node) = self.custodians.get_mut(&id) {
+            node.activated = true;
+        }
+    }
+
+    pub(super) fn operator_receives(&mut self, config: &Config, id: u8, message: &Message) {
+        match message {
+            Message::Acknowledged(acknowledged) => {
+                self.count_acknowledgement(config, &acknowledged.statement.clone());
+            }
+            Message::Dead(_) => {
+                self.operator.dead.insert(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// The production count decides when the order is effective. [REV-8]
+    fn count_acknowledgement(&mut self, config: &Config, signed: &Signed) {
+        let manifest = config.setup.known_manifest();
+        let mut suite = config.setup.suite(Principal::Operator, 0);
+        if self.operator.acks.add(&manifest, signed, &mut suite).is_err() {
+            return;
+        }
+        let early = config.lie == Some(Lie::EffectiveAtFirst);
+        if effective(&manifest, &self.operator.acks).is_ok() || early {
+            debug_assert!(early || self.operator.acks.count() >= required(&manifest));
+            self.since_effective = self.since_effective.or(Some(0));
+            self.record(config, Fact::Effective);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What the owner and the operators made before the story begins.
+
+use split_custody_protocol::ids::{
+    Budget, ContainerId, CustodianId, DeploymentId, PolicyVersion, Serial, ShareIndex, ShareSetId,
+    WeightsId, WeightsVersion,
+};
+use split_custody_protocol::reset::OnHostRead;
+use split_custody_protocol::role::{CustodianConfig, DeviceConfig};
+use split_custody_protocol::sealing::{KnownDeployment, KnownManifest};
+use split_custody_protocol::suite::{Digest, Label, Suite, SuiteId};
+use split_custody_protocol::time::Span;
+use split_custody_protocol::transcript;
+use split_custody_protocol::wire::codec::List;
+use split_custody_protocol::wire::evidence::EvidenceKind;
+use split_custody_protocol::wire::manifest::{CustodianEntry, Deployment, Manifest, Policy};
+use split_custody_protocol::wire::message::Message;
+use split_custody_protocol::wire::order::{Approvals, Order, Subject, SubjectKind, Submit, Verb};
+use split_custody_protocol::wire::signed::{ObjectKind, Signed};
+use split_custody_protocol::wire::standing::{
+    Activate, Activation, Provision, ProvisionStatement, Query, Status,
+};
+use split_custody_protocol::wire::{decode, encode};
+
+use crate::symbolic::{
+    self, DEK, Hardware, Principal, SymbolicSuite, dek_commitment, device_id, measurement,
+    seal_share, share_commitment, true_share,
+};
+
+/// The parameters of a world; times in ticks of a model check or milliseconds of a real run.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Setup {
+    pub n: u8,
+    pub k: u8,
+    pub f: u8,
+    pub first: u64,
+    pub term: u64,
+    pub ttl_max: u64,
+    pub gather: u64,
+    pub margin: u64,
+    pub challenge_max: u64,
+    pub max_age: u64,
+    pub budget: u64,
+    pub on_host_read: OnHostRead,
+}
+
+impl Setup {
+    /// The smallest timed setup: margin 1, gather 1, hence terms of 5.
+    pub const fn smallest(n: u8, k: u8, f: u8) -> Self {
+        Self {
+            n,
+            k,
+            f,
+            first: 5,
+            term: 5,
+            ttl_max: 5,
+            gather: 1,
+            margin: 1,
+            challenge_max: 3,
+            max_age: 8,
+            budget: u64::MAX,
+            on_host_read: OnHostRead::Reset,
+        }
+    }
+
+    pub fn suite(&self, principal: Principal, life: u64) -> SymbolicSuite {
+        SymbolicSuite::new(principal, life, usize::from(self.k))
+    }
+
+    pub fn device_config(&self) -> DeviceConfig {
+        DeviceConfig {
+            deployment: DEPLOYMENT,
+            device: device_id(Hardware::Enrolled, Hardware::Enrolled),
+            owner: Principal::Owner.verify_key(),
+            on_host_read: self.on_host_read,
+        }
+    }
+
+    pub fn custodian_config(&self, id: u8) -> CustodianConfig {
+        CustodianConfig {
+            id: CustodianId::new(id),
+            deployment: DEPLOYMENT,
+            owner: Principal::Owner.verify_key(),
+            grant_key: Principal::Custodian(id).verify_key(),
+            kek: kek(id),
+        }
+    }
+
+    fn manifest_body(&self) -> Manifest {
+        let custodian = |id| CustodianEntry {
+            id: CustodianId::new(id),
+            grant_key: Principal::Custodian(id).verify_key(),
+            suites: list(vec![SuiteId::HPKE_X25519]),
+            index: ShareIndex::new(id),
+            commitment: share_commitment(true_share(id), &symbolic::place(SET, id)),
+            kek: kek(id),
+        };
+        Manifest {
+            deployment: DEPLOYMENT,
+            weights: WEIGHTS,
+            version: WeightsVersion::new(1),
+            container: ContainerId::new([3; 16]),
+            dek: dek_commitment(DEK, WEIGHTS, WeightsVersion::new(1)),
+            set: SET,
+            k: self.k,
+            n: self.n,
+            f: self.f,
+            custodians: list((1..=self.n).map(custodian).collect()),
+            table: Digest::new(symbolic::term("table", &[])),
+            root: Digest::new(symbolic::term("root", &[])),
+            ttl_max: Span::from_millis(self.ttl_max),
+            policy: Policy {
+                version: PolicyVersion::new(1),
+                kinds: list(vec![EvidenceKind::SOFTWARE]),
+                measurements: list(vec![measurement()]),
+                modes: list(vec![1]),
+                first: Span::from_millis(self.first),
+                term: Span::from_millis(self.term),
+                budget: Budget::new(self.budget),
+                max_age: Span::from_millis(self.max_age),
+                gather: Span::from_millis(self.gather),
+                margin: Span::from_millis(self.margin),
+                challenge_max: Span::from_millis(self.challenge_max),
+            },
+            earlier: list(vec![]),
+        }
+    }
+
+    pub fn manifest(&self) -> Signed {
+        sign(Principal::Owner, ObjectKind::Manifest, encode(&self.manifest_body()))
+    }
+
+    pub fn deployment(&self) -> Signed {
+        let body = Deployment {
+            deployment: DEPLOYMENT,
+            version: 1,
+            operators: list(vec![Principal::Operator.verify_key()]),
+            m_revoke: 1,
+            m_change: 1,
+            devices: list(vec![device_id(Hardware::Enrolled, Hardware::Enrolled)]),
+            issuers: list(vec![Principal::issuer()]),
+        };
+        sign(Principal::Owner, ObjectKind::Deployment, encode(&body))
+    }
+
+    pub fn known_manifest(&self) -> KnownManifest {
+        let mut suite = self.suite(Principal::Owner, 0);
+        KnownManifest::verify(&mut suite, &Principal::Owner.verify_key(), &self.manifest())
+            .expect("the owner's manifest is good")
+    }
+
+    pub fn known_deployment(&self) -> KnownDeployment {
+        let mut suite = self.suite(Principal::Owner, 0);
+        KnownDeployment::verify(&mut suite, &Principal::Owner.verify_key(), &self.deployment())
+            .expect("the owner's deployment is good")
+    }
+
+    /// The frame that gives custodian `id` its share.
+    pub fn provision(&self, id: u8) -> Vec<u8> {
+        let mut suite = self.suite(Principal::Owner, 0);
+        let manifest = self.manifest();
+        let digest = suite.hash(Label::Manifest, &[manifest.payload_bytes()]);
+        let (custodian, index) = (CustodianId::new(id), ShareIndex::new(id));
+        let context =
+            transcript::provision_context(&mut suite, &digest, &SET, custodian, index, &kek(id));
+        let to = symbolic::public_key(kek_secret(id));
+        let sealed = seal_share(true_share(id), &to, &context);
+        let statement = ProvisionStatement {
+            manifest: digest,
+            set: SET,
+            custodian,
+            index,
+            kek: kek(id),
+            sealed: transcript::sealed(&mut suite, &sealed),
+            floor: WeightsVersion::new(1),
+        };
+        Message::Provision(Provision {
+            statement: sign(Principal::Owner, ObjectKind::Provision, encode(&statement)),
+            manifest,
+            deployment: self.deployment(),
+            sealed,
+        })
+        .to_frame()
+    }
+
+    /// The frame with which an operator asks for a custodian's status.
+    pub fn query(&self) -> Vec<u8> {
+        Message::Query(Query { deployment: DEPLOYMENT }).to_frame()
+    }
+
+    /// The activation that answers a status.
+    pub fn activate(&self, status: &Status) -> Vec<u8> {
+        let activation = Activation {
+            deployment: DEPLOYMENT,
+            custodian: status.custodian,
+            set: SET,
+            manifest: status.manifest,
+            nonce: status.nonce,
+            orders: status.orders.clone(),
+        };
+        let signed = sign(Principal::Operator, ObjectKind::Activation, encode(&activation));
+        Message::Activate(Activate { approvals: list(vec![signed]) }).to_frame()
+    }
+
+    /// An order about the enrolled device, signed by `signer`.
+    pub fn order(&self, verb: Verb, serial: u64, signer: Principal) -> Vec<u8> {
+        let device = device_id(Hardware::Enrolled, Hardware::Enrolled);
+        let subject = Subject {
+            kind: SubjectKind::Device,
+            value: Digest::new(*device.as_bytes()),
+        };
+        let order = Order { deployment: DEPLOYMENT, verb, subject, serial: Serial::new(serial) };
+        let signed = sign(signer, ObjectKind::Order, encode(&order));
+        Message::Submit(Submit { approvals: list(vec![signed]) }).to_frame()
+    }
+
+    /// The digest of a submitted order.
+    pub fn order_digest(&self, submit: &[u8]) -> Digest {
+        let Ok(Message::Submit(submit)) = Message::from_frame(submit) else {
+            unreachable!("`order` makes a submit frame")
+        };
+        let payload = submit.approvals.as_slice()[0].payload_bytes().to_vec();
+        self.suite(Principal::Operator, 0).hash(Label::Order, &[&payload])
+    }
+}
+
+/// The share set of every world: one per DEK in v1.
+pub const SET: ShareSetId = ShareSetId::new([4; 16]);
+pub const DEPLOYMENT: DeploymentId = DeploymentId::new([1; 16]);
+const WEIGHTS: WeightsId = WeightsId::new([2; 16]);
+
+fn kek_secret(id: u8) -> split_custody_protocol::suite::DeviceSecret {
+    split_custody_protocol::suite::DeviceSecret::new(0x6b00 + u64::from(id))
+}
+
+fn kek(id: u8) -> Digest {
+    Digest::new(symbolic::term("kek", &[&[id]]))
+}
+
+fn sign(signer: Principal, kind: ObjectKind, payload: Vec<u8>) -> Signed {
+    let signature = signer.sign(&Signed::message_over(kind, &payload));
+    Signed::new(payload, signature)
+}
+
+fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {
+    List::new(items).expect("within the bounds of the list")
+}
+
+/// The approvals that a submit frame carries.
+pub fn approvals_of(bytes: &[u8]) -> Option<Approvals> {
+    decode(bytes, Message::CAP).ok()
+}
