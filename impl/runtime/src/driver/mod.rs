@@ -11,8 +11,9 @@
 //!   commands (bounded) -/          ^-- exports are answered here --/
 //! ```
 //!
-//! A channel that the machine closed is never heard of again; a channel that a machine does not
-//! take is closed. It does not retry, decode, or decide.
+//! A machine hears of each channel's end once, also when it closed the channel itself, and of
+//! nothing after that; a channel that a machine does not take is closed. The driver does not retry,
+//! decode, or decide.
 
 mod channels;
 #[cfg(test)]

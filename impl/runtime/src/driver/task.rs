@@ -164,7 +164,7 @@ where
             Arrival::Closed(channel) if self.channels.close(channel) => {
                 self.on_happening(Happening::ChannelClosed { channel })
             }
-            // Of a channel that the machine closed nothing is heard any more.
+            // Its end was told already; of what came later nothing is heard.
             Arrival::Frame(..) | Arrival::Closed(_) => Ok(()),
             Arrival::Dialled(custodian, result) => self.on_dialled(custodian, *result),
         }
@@ -236,7 +236,8 @@ where
         let taken = self.turn(now, input)?;
         if let (Some(channel), Taken::No) = (opened, taken) {
             // A machine that does not want a channel has no reason to close it itself.
-            self.channels.close(channel);
+            self.close(channel);
+            self.settle(now)?;
         }
         Ok(())
     }
@@ -279,12 +280,17 @@ where
                     self.pending.push_back(Happening::ChannelClosed { channel });
                 }
             }
-            Output::Close { channel } => {
-                self.channels.close(channel);
-            }
+            Output::Close { channel } => self.close(channel),
             Output::Effect { ticket, effect } => self.on_effect(ticket, effect),
             Output::Dial { custodian } => self.dial(custodian),
             Output::Report(report) => self.observe(Observed::Report(report)),
+        }
+    }
+
+    /// Ends a channel and tells the machine, so that it hears of the end of each once.
+    fn close(&mut self, channel: ChannelId) {
+        if self.channels.close(channel) {
+            self.pending.push_back(Happening::ChannelClosed { channel });
         }
     }
 

@@ -24,9 +24,9 @@ use crate::machine::Machine;
 pub trait CommitStore: Send + Sync + 'static {
     /// Writes each transaction whole or not at all, in order, with its leaf; one outcome each.
     /// One durable write may carry them all. [REL-3]
-    fn commit(&self, group: &[(Ticket, Transaction)]) -> Vec<CommitOutcome>;
+    fn commit(&self, group: Vec<(Ticket, Transaction)>) -> Vec<CommitOutcome>;
 
-    /// Whether that transaction was written; never writes. [AUD-2]
+    /// Whether that transaction was written; never writes. Asked again until it is known. [AUD-2]
     fn reread(&self, commit: Ticket) -> CommitOutcome;
 
     /// Moves the anchor; may be called again with the same value. [REV-4]
@@ -160,9 +160,9 @@ const fn on_failure(effect: &CustodianEffect) -> Option<CustodianAnswer> {
     Some(match effect {
         E::Export { .. } => CustodianAnswer::ExportFailed,
         E::Appraise { .. } => CustodianAnswer::Rejected,
-        E::Commit(_) | E::Reread { .. } => CustodianAnswer::Unknown,
+        E::Commit(_) => CustodianAnswer::Unknown,
         E::Rewrap { .. } | E::Sign { .. } => CustodianAnswer::HsmFailed,
-        E::Anchor(_) | E::DestroyHandles => return None,
+        E::Reread { .. } | E::Anchor(_) | E::DestroyHandles => return None,
     })
 }
 
@@ -179,20 +179,26 @@ where
         job = if group.len() < GROUP { queue.ready() } else { None };
     }
     if !group.is_empty() {
-        let outcomes = store.commit(&group);
+        let outcomes = store.commit(group);
         // A store that answers for fewer leaves the rest unknown, by their promises.
         promises.into_iter().zip(outcomes).for_each(|(promise, outcome)| {
             promise.keep(outcome.into());
         });
     }
     if let Some(StoreJob::Reread(commit, promise)) = job {
-        let outcome = store.reread(commit);
-        if outcome == CommitOutcome::Unknown {
-            sleep(PAUSE); // The machine asks again; a store that is away is not asked in a loop.
-        }
-        promise.keep(outcome.into());
+        promise.keep(known(store, commit).into());
     }
     Some(())
+}
+
+/// A machine that is told `Unknown` would ask for the outcome of its question, which no store knows.
+fn known(store: &dyn CommitStore, commit: Ticket) -> CommitOutcome {
+    loop {
+        match store.reread(commit) {
+            CommitOutcome::Unknown => sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
 }
 
 fn serve_orders<M>(

@@ -1,19 +1,22 @@
 //! Executors: who answers what a machine asks, off the driver's task.
 //!
 //! Chapters 20 to 80. Every question is answered once, also when the code behind it panics, where
-//! the protocol has an answer that says "failed"; where it has none (anchor, erasure) nothing is
-//! answered and the machine goes no further. [AUD-2] [RST-3]
-//! Which store, keys, appraiser or device stand behind it is for the caller.
+//! the protocol has an answer that says "failed"; where it has none (re-reading, anchor, erasure)
+//! nothing is answered and the machine goes no further. [AUD-2] [RST-3]
+//! Which store, keys, appraiser or device stand behind it is for the caller; [`SoftCustodian`] is
+//! the one in software.
 
 mod custodian;
 mod device;
 mod lane;
+mod soft;
 #[cfg(test)]
 mod tests;
 
 pub use custodian::{AnchorFailed, Outage, RewrapOrder};
 pub use custodian::{Appraiser, CommitOutcome, CommitStore, CustodianEffects, CustodyKeys};
 pub use device::{Cancel, DeviceBackend, DeviceEffects, PlantLeaf};
+pub use soft::{Booted, SoftCustodian};
 
 use split_custody_protocol::ids::Ticket;
 use tokio::sync::mpsc;

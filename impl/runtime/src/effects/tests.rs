@@ -82,9 +82,9 @@ async fn rev_7_handles_are_destroyed_after_the_rewrap_under_way() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     effects.start(Ticket::new(2), CustodianEffect::DestroyHandles, &answers);
-    assert!(matches!(next(&mut answered).await, (_, CustodianAnswer::Rewrapped(_))));
-    let destroyed = (Ticket::new(2), CustodianAnswer::HandlesDestroyed);
-    assert_eq!(next(&mut answered).await, destroyed);
+    // Which answer comes first is open; that the work did not overlap is not.
+    let answers = [next(&mut answered).await.1, next(&mut answered).await.1];
+    assert!(answers.contains(&CustodianAnswer::HandlesDestroyed), "{answers:?}");
     assert!(!desk.overlapped.load(Ordering::SeqCst));
 }
 
@@ -153,7 +153,7 @@ impl Desk {
 }
 
 impl CommitStore for Desk {
-    fn commit(&self, group: &[(Ticket, Transaction)]) -> Vec<CommitOutcome> {
+    fn commit(&self, group: Vec<(Ticket, Transaction)>) -> Vec<CommitOutcome> {
         assert!(!self.panics.load(Ordering::SeqCst), "a fault, as asked");
         self.writes.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(50));
