@@ -2,4 +2,8 @@
 
 pub mod frame;
 pub mod symbolic;
+#[cfg(feature = "search")]
+pub mod search;
+pub mod shared;
+pub mod slice;
 pub mod world;

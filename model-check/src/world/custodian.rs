@@ -18,6 +18,7 @@ use super::{
     Config, CustodianNode, Fact, Lie, NOW, Peer, Reply, Store, Switch, World,
 };
 use crate::frame::FrameId;
+use crate::shared::Shared;
 use crate::symbolic::{
     self, ADVERSARY_SECRET, Principal, device_id, false_share, measurement, seal_share, true_share,
 };
@@ -36,19 +37,19 @@ impl World {
             activated: false,
             lives: 0,
         };
-        self.custodians.insert(id, node);
+        self.custodians.insert(id, Shared::new(node));
         self.boot(config, id);
         let channel = self.open_operator_channel(config, id);
         self.custodian_receives(config, channel, &config.setup.provision(id));
         self.activate(config, id);
-        if let Some(node) = self.custodians.get_mut(&id) {
+        if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) {
             node.backup = Some(Box::new(node.store.clone()));
         }
         self.close_custodian_end(channel);
     }
 
     pub(super) fn boot(&mut self, config: &Config, id: u8) {
-        let Some(node) = self.custodians.get_mut(&id) else { return };
+        let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) else { return };
         let recovered = node.store.boot(&mut node.anchor);
         node.lives += 1;
         node.machine = Some(Custodian::new(config.setup.custodian_config(id), recovered));
@@ -57,7 +58,7 @@ impl World {
 
     pub(super) fn crash(&mut self, _: &Config, id: u8) {
         self.spent.crashes += 1;
-        if let Some(node) = self.custodians.get_mut(&id) {
+        if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) {
             node.machine = None;
             node.questions.clear();
             node.commits.clear();
@@ -74,7 +75,7 @@ impl World {
 
     pub(super) fn roll_back(&mut self, config: &Config, id: u8) {
         self.crash(config, id);
-        if let Some(node) = self.custodians.get_mut(&id)
+        if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit)
             && let Some(backup) = &node.backup
         {
             node.store = (**backup).clone();
@@ -143,7 +144,7 @@ impl World {
     pub(super) fn custodian_input(&mut self, config: &Config, id: u8, input: CustodianInput) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let Some(node) = self.custodians.get_mut(&id) else { return };
+            let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) else { return };
             let Some(machine) = &mut node.machine else { return };
             let mut suite =
                 config.setup.suite(Principal::Custodian(id), node.store.generation.value());
@@ -164,7 +165,7 @@ impl World {
             }
             Output::Close { channel } => self.close_custodian_end(channel.value()),
             Output::Effect { ticket, effect } => {
-                if let Some(node) = self.custodians.get_mut(&id) {
+                if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) {
                     node.questions.insert(ticket.value(), effect);
                 }
             }
@@ -289,7 +290,7 @@ impl World {
     }
 
     fn watch_acknowledgement(&mut self, config: &Config, id: u8, said: &Acknowledgement) {
-        let Some(node) = self.custodians.get_mut(&id) else { return };
+        let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) else { return };
         let durable = node.store.order_digests.contains(&said.order);
         let anchored =
             node.anchor.as_ref().is_some_and(|anchor| anchor.orders.contains(&said.order));
@@ -364,7 +365,7 @@ impl World {
         ticket: u64,
         reply: Reply,
     ) -> Option<CustodianInput> {
-        let node = self.custodians.get_mut(&id)?;
+        let node = self.custodians.get_mut(&id).map(Shared::edit)?;
         let effect = node.questions.remove(&ticket)?;
         let answer = match effect {
             CustodianEffect::Export { channel, context } => {

@@ -42,8 +42,8 @@ impl World {
 
     pub(super) fn acquire(&mut self, config: &Config) {
         self.spent.attempts += 1;
-        self.device.lost = false;
-        self.device.counted = false;
+        self.device.edit().lost = false;
+        self.device.edit().counted = false;
         let input = DeviceInput::Acquire {
             manifest: config.setup.manifest(),
             deployment: config.setup.deployment(),
@@ -56,7 +56,7 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, config: &Config, custodian: u8) {
-        self.device.dials.remove(&custodian);
+        self.device.edit().dials.remove(&custodian);
         let leaf = self.device.leaf;
         let channel = self.open_channel(custodian, Peer::Device, leaf);
         self.custodian_channel_opened(config, channel);
@@ -72,7 +72,7 @@ impl World {
     }
 
     pub(super) fn refuse_dial(&mut self, config: &Config, custodian: u8) {
-        self.device.dials.remove(&custodian);
+        self.device.edit().dials.remove(&custodian);
         let custodian = CustodianId::new(custodian);
         self.device_input(config, DeviceInput::ChannelFailed { custodian });
     }
@@ -94,8 +94,8 @@ impl World {
         while let Some(input) = inputs.pop() {
             let mut suite = config.setup.suite(Principal::Device, u64::from(self.device.life));
             // A rejection is for the log; the machine has already acted upon it.
-            let _ = self.device.machine.handle(NOW, input, &mut suite);
-            while let Some(output) = self.device.machine.poll_output() {
+            let _ = self.device.edit().machine.handle(NOW, input, &mut suite);
+            while let Some(output) = self.device.edit().machine.poll_output() {
                 self.device_output(config, output);
             }
             inputs.extend(self.prompt_device_answer(config));
@@ -107,10 +107,10 @@ impl World {
             Output::Transmit { channel, frame } => self.device_sends(channel.value(), &frame),
             Output::Close { channel } => self.close_device_end(channel.value()),
             Output::Effect { ticket, effect } => {
-                self.device.questions.insert(ticket.value(), effect);
+                self.device.edit().questions.insert(ticket.value(), effect);
             }
             Output::Dial { custodian } => {
-                self.device.dials.insert(custodian.value());
+                self.device.edit().dials.insert(custodian.value());
             }
             Output::Report(report) => self.device_reports(config, &report),
         }
@@ -148,7 +148,7 @@ impl World {
             }
             Report::Clean { .. } => self.on_clean(config),
             Report::Tainted => {
-                self.device.dials.clear();
+                self.device.edit().dials.clear();
             }
             _ => {}
         }
@@ -170,7 +170,7 @@ impl World {
         if !device.keys.is_empty() || device.holds_dek || device.holds_plaintext {
             self.record(config, Fact::CleanWithRemains);
         }
-        self.device.read = false;
+        self.device.edit().read = false;
         if self.device.life > 1 {
             self.record(config, Fact::CleanAgain);
         }
@@ -200,13 +200,13 @@ impl World {
 
     /// Does what the device's driver and hardware do.
     fn execute_device(&mut self, config: &Config, ticket: u64, reply: Reply) -> DeviceInput {
-        let effect = self.device.questions.remove(&ticket).expect("enabled only while open");
+        let effect = self.device.edit().questions.remove(&ticket).expect("enabled only while open");
         let answer = match (effect, reply) {
             (DeviceEffect::Export { channel, context }, _) => {
                 DeviceAnswer::Exported(symbolic::exporter(channel.value(), &context))
             }
             (DeviceEffect::CollectEvidence { session, gpu, .. }, Reply::Done) => {
-                self.device.attested.insert(session);
+                self.device.edit().attested.insert(session);
                 DeviceAnswer::EvidenceCollected(self.honest_evidence(config, &session, &gpu))
             }
             (DeviceEffect::CollectEvidence { .. }, _) => DeviceAnswer::EvidenceFailed,
@@ -214,39 +214,39 @@ impl World {
                 if dek != DEK {
                     self.record(config, Fact::ForeignKeyLoaded);
                 }
-                self.device.holds_dek = true;
-                self.device.holds_plaintext = true;
+                self.device.edit().holds_dek = true;
+                self.device.edit().holds_plaintext = true;
                 DeviceAnswer::Loaded
             }
             (DeviceEffect::Load { .. }, _) => DeviceAnswer::LoadFailed,
             (DeviceEffect::Erase { secrets }, _) => {
                 for key in &secrets.keys {
-                    self.device.keys.remove(key);
+                    self.device.edit().keys.remove(key);
                 }
                 if secrets.dek.is_some() {
-                    self.device.holds_dek = false;
-                    self.device.holds_plaintext = false;
+                    self.device.edit().holds_dek = false;
+                    self.device.edit().holds_plaintext = false;
                 }
                 DeviceAnswer::Erased
             }
             (DeviceEffect::Zeroise, _) => {
                 if config.lie != Some(Lie::ZeroiseDoesNothing) {
-                    self.device.keys.clear();
-                    self.device.holds_dek = false;
+                    self.device.edit().keys.clear();
+                    self.device.edit().holds_dek = false;
                 }
                 DeviceAnswer::Zeroised
             }
             (DeviceEffect::Scrub, Reply::Done) => {
                 if config.lie != Some(Lie::ScrubDoesNothing) {
-                    self.device.holds_plaintext = false;
+                    self.device.edit().holds_plaintext = false;
                 }
                 DeviceAnswer::Scrubbed
             }
             (DeviceEffect::Scrub, _) => DeviceAnswer::ScrubFailed,
             (DeviceEffect::Plant, _) => {
-                self.device.life += 1;
+                self.device.edit().life += 1;
                 let life = u64::from(self.device.life);
-                self.device.leaf = Principal::Device.leaf(life);
+                self.device.edit().leaf = Principal::Device.leaf(life);
                 DeviceAnswer::Planted(symbolic::incarnation(life))
             }
         };
@@ -264,9 +264,12 @@ impl World {
     /// Notices that k leases counted, and that they no longer do. [LEA-5]
     pub(super) fn note_counting(&mut self, config: &Config) {
         let enough = self.device.machine.counting(NOW) >= usize::from(config.setup.k);
-        let device = &mut self.device;
-        device.lost |= device.counted && !enough;
-        device.counted |= enough;
+        let lost = self.device.lost || self.device.counted && !enough;
+        let counted = self.device.counted || enough;
+        if (lost, counted) != (self.device.lost, self.device.counted) {
+            let device = self.device.edit();
+            (device.lost, device.counted) = (lost, counted);
+        }
     }
 
     pub(super) fn host_read(&mut self, config: &Config) {
@@ -275,32 +278,32 @@ impl World {
             self.record(config, Fact::ReadWhileServing);
         }
         if config.setup.on_host_read == split_custody_protocol::reset::OnHostRead::Reset {
-            self.device.read = true;
+            self.device.edit().read = true;
         }
         self.device_input(config, DeviceInput::HostRead);
     }
 
     pub(super) fn tamper(&mut self, config: &Config) {
         self.spent.disturbances += 1;
-        self.device.read = true;
+        self.device.edit().read = true;
         self.device_input(config, DeviceInput::Tampered);
     }
 
     pub(super) fn resume(&mut self, config: &Config) {
         self.spent.disturbances += 1;
-        self.device.read = true;
+        self.device.edit().read = true;
         self.device_input(config, DeviceInput::Resumed);
     }
 
     pub(super) fn begin_use(&mut self, config: &Config) {
-        let Ok(admission) = self.device.machine.admit(NOW) else {
+        let Ok(admission) = self.device.edit().machine.admit(NOW) else {
             self.spent.uses += 1;
             self.record(config, Fact::Lost);
             self.drain_device(config);
             return;
         };
         self.spent.uses += 1;
-        self.device.using = Some(admission);
+        self.device.edit().using = Some(admission);
         self.record(config, Fact::Used);
         let live = self.custodians_that_lease(config);
         if live < usize::from(config.setup.k) {
@@ -314,7 +317,7 @@ impl World {
     }
 
     fn drain_device(&mut self, config: &Config) {
-        while let Some(output) = self.device.machine.poll_output() {
+        while let Some(output) = self.device.edit().machine.poll_output() {
             self.device_output(config, output);
         }
         if let Some(input) = self.prompt_device_answer(config) {
@@ -323,7 +326,7 @@ impl World {
     }
 
     pub(super) fn emit(&mut self, config: &Config) {
-        let Some(admission) = self.device.using.take() else { return };
+        let Some(admission) = self.device.edit().using.take() else { return };
         if self.device.machine.release_output(NOW, &admission).is_err() {
             return;
         }

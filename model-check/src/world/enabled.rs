@@ -117,7 +117,7 @@ impl World {
             if serves && (!self.operator.submitted.contains(id) || again && !liar) {
                 actions.push(Action::Submit(*id));
             }
-            if serves && node.acknowledged && !self.operator.asked.contains(id) {
+            if config.bounds.deaths.is_on() && serves && node.acknowledged && !self.operator.asked.contains(id) {
                 actions.push(Action::AwaitDead(*id));
             }
         }

@@ -25,6 +25,7 @@ use split_custody_protocol::suite::{DeviceSecret, Digest, LeafKey};
 use split_custody_protocol::time::{Instant, Rebase, Span};
 
 use crate::frame::FrameId;
+use crate::shared::Shared;
 
 pub use action::{Action, End, Forgery, Reply, Who};
 pub use fact::{Fact, Facts};
@@ -46,8 +47,10 @@ pub struct Bounds {
     pub crashes: u8,
     /// Uses of the model.
     pub uses: u8,
-    /// Whether operators revoke, and ask to hear of deaths.
+    /// Whether operators revoke.
     pub revokes: Switch,
+    /// Whether operators ask to hear that revoked leases are dead.
+    pub deaths: Switch,
     /// Whether stores are rolled back to the backup.
     pub rollbacks: Switch,
     /// Whether frames are repeated inside honest channels.
@@ -85,6 +88,7 @@ impl Bounds {
         crashes: 0,
         uses: 0,
         revokes: Switch::Off,
+        deaths: Switch::Off,
         rollbacks: Switch::Off,
         replays: Switch::Off,
         cuts: Switch::Off,
@@ -126,10 +130,10 @@ pub struct Config {
 /// One state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct World {
-    pub device: DeviceNode,
-    pub custodians: BTreeMap<u8, CustodianNode>,
+    pub device: Shared<DeviceNode>,
+    pub custodians: BTreeMap<u8, Shared<CustodianNode>>,
     pub channels: BTreeMap<u64, Channel>,
-    pub operator: OperatorNode,
+    pub operator: Shared<OperatorNode>,
     /// Requests and renewals that the host has seen; kept where it may repeat them.
     pub seen: BTreeSet<FrameId>,
     pub facts: Facts,
@@ -237,16 +241,16 @@ impl World {
         );
         let acks = AckSet::new(setup.order_digest(&order));
         let mut world = Self {
-            device: DeviceNode::new(setup),
+            device: Shared::new(DeviceNode::new(setup)),
             custodians: BTreeMap::new(),
             channels: BTreeMap::new(),
-            operator: OperatorNode {
+            operator: Shared::new(OperatorNode {
                 order,
                 acks,
                 submitted: BTreeSet::new(),
                 dead: BTreeSet::new(),
                 asked: BTreeSet::new(),
-            },
+            }),
             seen: BTreeSet::new(),
             facts: Facts::default(),
             ahead: 0,
@@ -264,6 +268,7 @@ impl World {
             world.found_custodian(&prompt, id);
         }
         world.power_on(&prompt);
+        world.settle(config);
         world
     }
 
@@ -310,9 +315,9 @@ impl World {
             Some(Lie::ClockStalls) => 0,
             _ => 1 + u64::from(ahead) - u64::from(self.ahead),
         };
-        self.device.machine.rebase(Span::from_millis(device), FLOOR);
+        self.device.edit().machine.rebase(Span::from_millis(device), FLOOR);
         for node in self.custodians.values_mut() {
-            if let Some(machine) = &mut node.machine {
+            if let Some(machine) = &mut node.edit().machine {
                 machine.rebase(Span::from_millis(1), FLOOR);
             }
         }
@@ -328,12 +333,17 @@ impl World {
             channel.custodian_end.is_on()
                 || channel.device_end.is_on() && channel.peer == Peer::Device
         });
-        self.device.machine.rebase(Span::ZERO, FLOOR);
-        for node in self.custodians.values_mut() {
-            if let Some(machine) = &mut node.machine {
+        if self.device.is_edited() {
+            self.device.edit().machine.rebase(Span::ZERO, FLOOR);
+            self.device.seal();
+        }
+        for node in self.custodians.values_mut().filter(|node| node.is_edited()) {
+            if let Some(machine) = &mut node.edit().machine {
                 machine.rebase(Span::ZERO, FLOOR);
             }
+            node.seal();
         }
+        self.operator.seal();
     }
 
     /// Remembers a fact that this run watches.

@@ -31,7 +31,7 @@ impl World {
 
     /// The revocation of the device, to one custodian; a liar acknowledges and does nothing.
     pub(super) fn submit(&mut self, config: &Config, id: u8) {
-        self.operator.submitted.insert(id);
+        self.operator.edit().submitted.insert(id);
         if config.liars.contains(&id) {
             let manifest = config.setup.known_manifest();
             let said = Acknowledgement {
@@ -53,7 +53,7 @@ impl World {
     }
 
     pub(super) fn await_dead(&mut self, config: &Config, id: u8) {
-        self.operator.asked.insert(id);
+        self.operator.edit().asked.insert(id);
         let channel = self.operator_channel(config, id);
         let order = config.setup.order_digest(&self.operator.order);
         let frame = Message::AwaitDead(AwaitDead { order }).to_frame();
@@ -84,7 +84,7 @@ impl World {
         }
         self.close_custodian_end(channel);
         if let Some(node) = self.custodians.get_mut(&id) {
-            node.activated = true;
+            node.edit().activated = true;
         }
     }
 
@@ -94,7 +94,7 @@ impl World {
                 self.count_acknowledgement(config, &acknowledged.statement.clone());
             }
             Message::Dead(_) => {
-                self.operator.dead.insert(id);
+                self.operator.edit().dead.insert(id);
             }
             _ => {}
         }
@@ -104,7 +104,7 @@ impl World {
     fn count_acknowledgement(&mut self, config: &Config, signed: &Signed) {
         let manifest = config.setup.known_manifest();
         let mut suite = config.setup.suite(Principal::Operator, 0);
-        if self.operator.acks.add(&manifest, signed, &mut suite).is_err() {
+        if self.operator.edit().acks.add(&manifest, signed, &mut suite).is_err() {
             return;
         }
         let early = config.lie == Some(Lie::EffectiveAtFirst);

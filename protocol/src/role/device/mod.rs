@@ -151,6 +151,8 @@ impl Device {
         input: DeviceInput,
         suite: &mut impl Suite,
     ) -> Result<(), Rejection> {
+        // Before the input too: a renewal that comes late does not undo a loss. [LEA-5]
+        self.stop_if_lost(now);
         let result = self.on_input(now, input, suite);
         self.stop_if_lost(now);
         result
