@@ -1,6 +1,6 @@
 //! Transactions as a custodian's machine makes them, and the two stores that execute them.
 
-#![allow(dead_code, reason = "each test file takes what it needs")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test file takes what it needs")]
 
 use std::path::PathBuf;
 
@@ -187,3 +187,17 @@ pub fn index(outcome: Outcome) -> u64 {
         other => panic!("not committed: {other:?}"),
     }
 }
+
+/// Runs each named story over both implementations.
+macro_rules! over_both {
+    ($($story:ident;)*) => {
+        mod sqlite {
+            $(#[test] fn $story() { super::$story::<super::Folder>(); })*
+        }
+        mod memory {
+            $(#[test] fn $story() { super::$story::<super::MemoryDisk>(); })*
+        }
+    };
+}
+
+pub(crate) use over_both;
