@@ -214,6 +214,15 @@ fn hs_14_device_id_depends_on_both_keys() {
 }
 
 #[test]
+fn hs_13_device_id_agrees_with_the_reference() {
+    let key = || SigningKey::generate().unwrap().public();
+    let (gpu, cpu) = (key(), key());
+    let platform = split_custody_spec::reference::h("platform", &[cpu.as_bytes()]);
+    let reference = split_custody_spec::reference::device_id(gpu.as_bytes(), &platform);
+    assert_eq!(device_id(&gpu, &cpu).as_bytes(), &reference);
+}
+
+#[test]
 fn hs_16_measurements_follow_the_image() {
     let folder = tempfile::tempdir().unwrap();
     let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
