@@ -45,13 +45,13 @@ proptest! {
         bytes in prop::collection::vec(any::<u8>(), 1..200),
         (manifest, set, custodian, index) in any::<([u8; 32], [u8; 16], u8, u8)>(),
     ) {
-        prop_assert_eq!(manifest_digest(&bytes).as_bytes(), &reference::manifest_digest(&bytes));
-        prop_assert_eq!(order_digest(&bytes).as_bytes(), &reference::order_digest(&bytes));
+        prop_assert_eq!(manifest_digest(&bytes), Digest::new(reference::manifest_digest(&bytes)));
+        prop_assert_eq!(order_digest(&bytes), Digest::new(reference::order_digest(&bytes)));
         let sealed = SealedShare::new(bytes.clone()).unwrap();
-        prop_assert_eq!(sealed_digest(&sealed).as_bytes(), &reference::sealed_digest(&bytes));
+        prop_assert_eq!(sealed_digest(&sealed), Digest::new(reference::sealed_digest(&bytes)));
         let kek = KekSecret::generate().public();
         let kek_digest = reference::kek_digest(kek.as_bytes());
-        prop_assert_eq!(kek.digest().as_bytes(), &kek_digest);
+        prop_assert_eq!(kek.digest(), Digest::new(kek_digest));
         let ours = provision_context(
             &Digest::new(manifest),
             &ShareSetId::new(set),
