@@ -1,8 +1,10 @@
 //! Parts of a state that most steps leave alone: shared, and hashed once.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
+
+use foldhash::quality::FixedState;
 
 /// A value that states share until one of them edits it.
 ///
@@ -29,9 +31,8 @@ impl<T: Clone + Hash> Shared<T> {
     /// Computes the digest of an edited value.
     pub fn seal(&mut self) {
         if self.digest.is_none() {
-            let half = |salt: u8| {
-                let mut hasher = DefaultHasher::new();
-                hasher.write_u8(salt);
+            let half = |seed| {
+                let mut hasher = FixedState::with_seed(seed).build_hasher();
                 self.value.hash(&mut hasher);
                 u128::from(hasher.finish())
             };

@@ -145,10 +145,10 @@ pub fn slices() -> Vec<Slice> {
             name: "lease-one",
             scope: Scope::Smoke,
             setup: one.clone(),
-            bounds: Bounds { ticks: 9, uses: 2, revokes: ON, deaths: ON, skew: ON, ..base.clone() },
+            bounds: Bounds { ticks: 7, uses: 1, revokes: ON, skew: ON, ..base.clone() },
             liars: &[],
             start: Start::Serving,
-            says: "one lease, two uses, wandering clocks, revocation, nine ticks",
+            says: "one lease, one use, wandering clocks, revocation, seven ticks",
             drops: "hostile channels, crashes, resets, more than one custodian",
         },
         Slice {

@@ -6,28 +6,25 @@
 //! only the functions here that stand for holding a key make or open it.
 //! It models no guessing, no algebra and no side channel.
 
-use std::hash::{DefaultHasher, Hasher};
-
 use split_custody_protocol::ids::{CustodianId, ShareIndex, ShareSetId, WeightsId, WeightsVersion};
 use split_custody_protocol::suite::{
     AgreementKey, BadSignature, DekHandle, DeviceId, DeviceSecret, Differs, Digest, Exporter,
     Incarnation, InvalidKey, Label, LeafKey, Nonce, NotOpened, SealedShare, ShareHandle,
     SharePlace, Signature, Suite, SuiteId, VerifyKey, secret_label,
 };
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A term's id: 128 bits of its content.
 pub fn term(constructor: &str, parts: &[&[u8]]) -> [u8; 32] {
-    let mut id = [0; 32];
-    for (half, bytes) in id.chunks_exact_mut(8).take(2).enumerate() {
-        let mut hasher = DefaultHasher::new();
-        hasher.write_u8(half as u8);
-        hasher.write(constructor.as_bytes());
-        for part in parts {
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
-        bytes.copy_from_slice(&hasher.finish().to_be_bytes());
+    let length = constructor.len() + parts.iter().map(|part| part.len() + 8).sum::<usize>();
+    let mut content = Vec::with_capacity(length);
+    content.extend_from_slice(constructor.as_bytes());
+    for part in parts {
+        content.extend_from_slice(&part.len().to_le_bytes());
+        content.extend_from_slice(part);
     }
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(&xxh3_128(&content).to_be_bytes());
     id
 }
 

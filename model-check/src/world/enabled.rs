@@ -39,7 +39,8 @@ impl World {
                 actions.push(Action::RefuseDial(*dial));
             }
         }
-        for (ticket, effect) in &device.questions {
+        // A device executes in the order it was asked: only the oldest question is answered next.
+        for (ticket, effect) in device.questions.iter().take(1) {
             actions.push(Action::AnswerDevice(*ticket, Reply::Done));
             let may_fail = matches!(
                 effect,
@@ -49,7 +50,9 @@ impl World {
                 actions.push(Action::AnswerDevice(*ticket, Reply::Failed));
             }
         }
-        if device.machine.poll_timeout().is_some_and(|at| at <= NOW) {
+        // BOUND: no retry while its like is still on the wire; it would add a copy in order.
+        let wire_is_free = self.channels.values().all(|channel| channel.to_custodian.is_empty());
+        if wire_is_free && device.machine.poll_timeout().is_some_and(|at| at <= NOW) {
             actions.push(Action::Wake(Who::Device));
         }
         if self.spent.disturbances < bounds.disturbances {

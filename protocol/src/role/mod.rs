@@ -19,7 +19,8 @@
 //! }
 //! ```
 //!
-//! Every effect is answered exactly once, also when nobody waits for it any more. An error of
+//! Every effect is answered exactly once, also when nobody waits for it any more; a device's effects
+//! are executed one after the other, in the order in which they were asked. An error of
 //! `handle` is for the operator's log; the machine has already acted upon it.
 
 mod custodian;
