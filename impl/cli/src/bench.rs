@@ -1,0 +1,25 @@
+//! `custody bench`: figures beside the floor of the same run.
+
+use split_custody_weights::Threads;
+use split_custody_weights::bench::{Input, run};
+
+use crate::args::BenchOpenArgs;
+use crate::failure::Failure;
+
+pub fn open(args: &BenchOpenArgs) -> Result<(), Failure> {
+    let input = match &args.model {
+        Some(model) => Input::File(model.clone()),
+        None => Input::Synthetic { bytes: args.size.saturating_mul(1 << 20) },
+    };
+    let mut threads = vec![Threads::one()];
+    if Threads::all() != Threads::one() {
+        threads.push(Threads::all());
+    }
+    let report = run(&input, &std::env::temp_dir(), &threads, args.repeats)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `custody revoke`: an order to every custodian, and the count of those that signed for it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use split_custody_keys::{ByteSuite, hash_label};
+use split_custody_protocol::ids::{CustodianId, Serial};
+use split_custody_protocol::revocation::{AckSet, NotEffective, effective, required};
+use split_custody_protocol::sealing::KnownManifest;
+use split_custody_protocol::suite::{Digest, Label};
+use split_custody_protocol::transcript::weights_subject;
+use split_custody_protocol::wire::order::{Order, Subject, SubjectKind, Verb};
+use tokio::task::JoinSet;
+
+use crate::args::RevokeArgs;
+use crate::failure::Failure;
+use crate::files::hex;
+use crate::layout::{Beside, Household};
+use crate::operator::{Line, Operators, known_manifest};
+use crate::screen;
+
+pub fn run(args: &RevokeArgs) -> Result<(), Failure> {
+    let household = Household(args.keys.clone());
+    let operators = Operators::load(&household)?;
+    let (manifest, _) = known_manifest(&Beside(&args.model).manifest(), &household)?;
+    let order = Order {
+        deployment: operators.deployment(),
+        verb: Verb::Revoke,
+        subject: subject(args, &operators, &manifest),
+        serial: Serial::new(args.serial),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let quiet = args.json;
+    let revocation = Revocation { operators: &operators, manifest: &manifest, order };
+    let done = runtime.block_on(revocation.carry_out(&args.custodians, args.wait, &mut |news| {
+        if !quiet {
+            println!("{news}");
+        }
+    }));
+    let done = done?;
+    let ttl = screen::duration(Duration::from_millis(manifest.ttl_max.as_millis()));
+    if args.json {
+        println!("{}", done.to_json());
+    } else {
+        println!("effective: no new grant, and no honest use after {ttl} from now");
+        if args.wait {
+            println!("dead: every lease under the order has lapsed at {} custodians", done.dead);
+        }
+    }
+    Ok(())
+}
+
+fn subject(args: &RevokeArgs, operators: &Operators, manifest: &KnownManifest) -> Subject {
+    let (kind, value) = match &args.device {
+        Some(device) => (SubjectKind::Device, Digest::new(*device.as_bytes())),
+        None if args.weights => {
+            let value = weights_subject(&mut ByteSuite::new(), manifest.weights, manifest.version);
+            (SubjectKind::Weights, value)
+        }
+        None => {
+            let deployment = operators.deployment();
+            (SubjectKind::Everything, hash_label(Label::Everything, &[deployment.as_bytes()]))
+        }
+    };
+    Subject { kind, value }
+}
+
+/// One order on its way.
+pub struct Revocation<'a> {
+    pub operators: &'a Operators,
+    pub manifest: &'a KnownManifest,
+    pub order: Order,
+}
+
+/// What came of it.
+pub struct Done {
+    pub order: Digest,
+    pub acknowledged: usize,
+    pub needed: usize,
+    pub dead: usize,
+    /// When the last acknowledgement that was needed arrived.
+    pub effective_at: Instant,
+}
+
+impl Done {
+    fn to_json(&self) -> serde_json::Value {
+        json!({
+            "order": hex(self.order.as_bytes()), "effective": true, "have": self.acknowledged,
+            "need": self.needed, "dead": self.dead,
+        })
+    }
+}
+
+impl Revocation<'_> {
+    /// Submits to all at once; an error says how many of the needed custodians signed.
+    pub async fn carry_out(
+        &self,
+        custodians: &[(CustodianId, SocketAddr)],
+        wait: bool,
+        tell: &mut dyn FnMut(String),
+    ) -> Result<Done, Failure> {
+        let (approvals, digest) = self.operators.order(&self.order)?;
+        let (mut suite, mut acks) = (ByteSuite::new(), AckSet::new(digest));
+        let need = required(self.manifest);
+        let (mut lines, mut effective_at, mut silent) = (Vec::new(), None, Vec::new());
+        for (id, address) in custodians {
+            let submitted = async {
+                let mut line = self.operators.connect(*id, *address).await?;
+                let statement = line.submit(&approvals).await?;
+                acks.add(self.manifest, &statement, &mut suite)
+                    .map_err(|error| Failure::Refused(format!("custodian {id}: {error}")))?;
+                Ok::<Line, Failure>(line)
+            };
+            match submitted.await {
+                Ok(line) => lines.push(line),
+                Err(failure) => silent.push(failure.text().to_owned()),
+            }
+            let have = acks.count();
+            tell(format!("have {have} of {need}"));
+            if have >= need && effective_at.is_none() {
+                effective_at = Some(Instant::now());
+            }
+        }
+        let (Ok(proof), Some(effective_at)) = (effective(self.manifest, &acks), effective_at) else {
+            return Err(not_effective(NotEffective { have: acks.count(), need }, &silent));
+        };
+        let dead = if wait { self.await_dead(lines, digest, need, tell).await? } else { 0 };
+        let acknowledged = proof.acknowledged();
+        Ok(Done { order: digest, acknowledged, needed: need, dead, effective_at })
+    }
+
+    /// n-k+1+f custodians sign that every lease under the order is dead. [REV-10]
+    async fn await_dead(
+        &self,
+        lines: Vec<Line>,
+        order: Digest,
+        need: usize,
+        tell: &mut dyn FnMut(String),
+    ) -> Result<usize, Failure> {
+        let (mut suite, mut dead) = (ByteSuite::new(), AckSet::new(order));
+        let within = Duration::from_millis(self.manifest.ttl_max.as_millis()) * 2 + SLACK;
+        let mut waiting = JoinSet::new();
+        for mut line in lines {
+            waiting.spawn(async move { line.await_dead(order, within).await });
+        }
+        let mut silent = Vec::new();
+        while let Some(said) = waiting.join_next().await {
+            let counted = said?.and_then(|statement| {
+                dead.add_dead(self.manifest, &statement, &mut suite).map_err(Failure::from)
+            });
+            match counted {
+                Ok(id) => tell(format!("dead at custodian {id}: {} of {need}", dead.count())),
+                Err(failure) => silent.push(failure.text().to_owned()),
+            }
+        }
+        if dead.count() < need {
+            let (have, why) = (dead.count(), silent.join("; "));
+            return Err(Failure::Refused(format!("effective, but dead at {have} of {need} only: {why}")));
+        }
+        Ok(dead.count())
+    }
+}
+
+fn not_effective(count: NotEffective, silent: &[String]) -> Failure {
+    let why = if silent.is_empty() { "ask more custodians".into() } else { silent.join("; ") };
+    Failure::Refused(format!("{count}: no bound is claimed: {why}"))
+}
+
+const SLACK: Duration = Duration::from_secs(10);
