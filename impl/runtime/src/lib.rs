@@ -16,5 +16,6 @@ pub mod pki;
 pub mod record;
 pub mod relay;
 mod roles;
+pub mod suite;
 pub mod trace_types;
 pub mod transport;
