@@ -377,7 +377,7 @@ impl World {
             }
             CustodianEffect::Reread { commit } => node.reread(commit.value()),
             CustodianEffect::Rewrap { to, context, .. } if reply == Reply::Done => {
-                let lies = config.liars.contains(&id);
+                let lies = config.liars.contains(&id) && config.bounds.false_shares.is_on();
                 let share = if lies { false_share(id) } else { true_share(id) };
                 CustodianAnswer::Rewrapped(seal_share(share, &to, &context))
             }

@@ -52,7 +52,10 @@ impl World {
         }
         // BOUND: no retry while its like is still on the wire; it would add a copy in order.
         let wire_is_free = self.channels.values().all(|channel| channel.to_custodian.is_empty());
-        if wire_is_free && device.machine.poll_timeout().is_some_and(|at| at <= NOW) {
+        // BOUND: renewals per lease; a loss can be noticed all the same.
+        let counters = device.machine.leases().map(|(_, held)| held.counter.value());
+        let renews = counters.min().is_none_or(|least| least < u64::from(bounds.renewals));
+        if wire_is_free && (renews || device.lost) && device.machine.poll_timeout().is_some_and(|at| at <= NOW) {
             actions.push(Action::Wake(Who::Device));
         }
         if self.spent.disturbances < bounds.disturbances {
@@ -115,9 +118,10 @@ impl World {
                 .machine
                 .as_ref()
                 .is_some_and(|machine| machine.standing() == split_custody_protocol::audit::Standing::Serving);
-            // Once each; and again to one that came back and has not yet acknowledged.
+            // BOUND: once each; and once more to one that came back and has not acknowledged.
             let again = node.lives > 1 && !node.acknowledged && node.questions.is_empty();
-            if serves && (!self.operator.submitted.contains(id) || again && !liar) {
+            let times = self.operator.submitted.get(id).copied().unwrap_or(0);
+            if serves && (times == 0 || times == 1 && again && !liar) {
                 actions.push(Action::Submit(*id));
             }
             if config.bounds.deaths.is_on() && serves && node.acknowledged && !self.operator.asked.contains(id) {

@@ -47,6 +47,8 @@ pub struct Bounds {
     pub crashes: u8,
     /// Uses of the model.
     pub uses: u8,
+    /// Renewals of each lease.
+    pub renewals: u8,
     /// Whether operators revoke.
     pub revokes: Switch,
     /// Whether operators ask to hear that revoked leases are dead.
@@ -63,6 +65,8 @@ pub struct Bounds {
     pub skew: Switch,
     /// Whether the adversary holds the device's TLS leaf key.
     pub leaf_stolen: Switch,
+    /// Whether liars grant shares that they made up.
+    pub false_shares: Switch,
 }
 
 /// Two sides of a dimension.
@@ -87,6 +91,7 @@ impl Bounds {
         disturbances: 0,
         crashes: 0,
         uses: 0,
+        renewals: 0,
         revokes: Switch::Off,
         deaths: Switch::Off,
         rollbacks: Switch::Off,
@@ -95,6 +100,7 @@ impl Bounds {
         deferred: Switch::Off,
         skew: Switch::Off,
         leaf_stolen: Switch::Off,
+        false_shares: Switch::Off,
     };
 }
 
@@ -120,7 +126,7 @@ pub enum Lie {
 pub struct Config {
     pub setup: Setup,
     pub bounds: Bounds,
-    /// Custodians that lie: wrong shares, acknowledgements of nothing.
+    /// Custodians that lie: acknowledgements of nothing, and wrong shares where bounds say so.
     pub liars: BTreeSet<u8>,
     pub lie: Option<Lie>,
     /// The facts that are remembered.
@@ -220,7 +226,8 @@ pub enum Peer {
 pub struct OperatorNode {
     pub order: Vec<u8>,
     pub acks: AckSet,
-    pub submitted: BTreeSet<u8>,
+    /// How often each custodian was given the order.
+    pub submitted: BTreeMap<u8, u8>,
     pub dead: BTreeSet<u8>,
     pub asked: BTreeSet<u8>,
 }
@@ -247,7 +254,7 @@ impl World {
             operator: Shared::new(OperatorNode {
                 order,
                 acks,
-                submitted: BTreeSet::new(),
+                submitted: BTreeMap::new(),
                 dead: BTreeSet::new(),
                 asked: BTreeSet::new(),
             }),

@@ -31,7 +31,7 @@ impl World {
 
     /// The revocation of the device, to one custodian; a liar acknowledges and does nothing.
     pub(super) fn submit(&mut self, config: &Config, id: u8) {
-        self.operator.edit().submitted.insert(id);
+        *self.operator.edit().submitted.entry(id).or_default() += 1;
         if config.liars.contains(&id) {
             let manifest = config.setup.known_manifest();
             let said = Acknowledgement {
