@@ -328,7 +328,6 @@ pub struct LeaseArgs {
 }
 
 #[derive(Args, Debug)]
-#[group(id = "whom", required = true, multiple = false, args = ["device", "weights", "everything"])]
 pub struct RevokeArgs {
     /// The sealed file whose manifest names the custodians
     #[arg(long, value_name = "FILE")]
@@ -338,6 +337,22 @@ pub struct RevokeArgs {
     pub keys: PathBuf,
     #[arg(long = "custodian", value_name = "ID=ADDR", value_parser = parse_custodian, required = true)]
     pub custodians: Vec<(CustodianId, SocketAddr)>,
+    #[command(flatten)]
+    pub whom: Whom,
+    /// The subject's highest admission; 0 for what was enrolled and never lifted
+    #[arg(long, default_value_t = 0)]
+    pub serial: u64,
+    /// Return only when custodians signed that all leases under the order are dead
+    #[arg(long)]
+    pub wait: bool,
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Whom a revocation is about; exactly one.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Whom {
     /// A device id: 64 hexadecimal digits
     #[arg(long, value_name = "ID", value_parser = parse_device)]
     pub device: Option<DeviceId>,
@@ -347,14 +362,6 @@ pub struct RevokeArgs {
     /// Everything in the deployment
     #[arg(long)]
     pub everything: bool,
-    /// The subject's highest admission; 0 for what was enrolled and never lifted
-    #[arg(long, default_value_t = 0)]
-    pub serial: u64,
-    /// Return only when custodians signed that all leases under the order are dead
-    #[arg(long)]
-    pub wait: bool,
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -46,7 +46,6 @@ pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
 
 /// What was generated, by public name.
 pub struct Generated {
-    pub household: Household,
     pub deployment: DeploymentId,
     pub devices: Vec<DeviceId>,
 }
@@ -67,7 +66,7 @@ pub fn generate(dir: &Path, custodians: u8, devices: u8, operators: u8) -> Resul
     fs::rename(staged.path(), dir).map_err(|e| io_at(dir, "name the folder", &e))?;
     // Renamed: there is nothing left to remove under the old name.
     let _ = staged.keep();
-    Ok(Generated { household: Household(dir.to_owned()), deployment, devices })
+    Ok(Generated { deployment, devices })
 }
 
 fn fill(

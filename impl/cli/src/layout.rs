@@ -13,7 +13,6 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use split_custody_attest::device_id;
 use split_custody_keys::{SigningKey, read_verify_key};
 use split_custody_protocol::ids::{CustodianId, DeploymentId};
 use split_custody_protocol::suite::{DeviceId, VerifyKey};
@@ -74,11 +73,6 @@ impl Folder {
     /// The two identity keys of a device, GPU and platform.
     pub fn device_keys(&self) -> Result<(SigningKey, SigningKey), Failure> {
         Ok((SigningKey::load(&self.path("gpu.pem"))?, SigningKey::load(&self.path("platform.pem"))?))
-    }
-
-    pub fn device_id(&self) -> Result<DeviceId, Failure> {
-        let (gpu, platform) = self.device_keys()?;
-        Ok(device_id(&gpu.public(), &platform.public()))
     }
 }
 

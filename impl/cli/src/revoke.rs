@@ -52,9 +52,9 @@ pub fn run(args: &RevokeArgs) -> Result<(), Failure> {
 }
 
 fn subject(args: &RevokeArgs, operators: &Operators, manifest: &KnownManifest) -> Subject {
-    let (kind, value) = match &args.device {
+    let (kind, value) = match &args.whom.device {
         Some(device) => (SubjectKind::Device, Digest::new(*device.as_bytes())),
-        None if args.weights => {
+        None if args.whom.weights => {
             let value = weights_subject(&mut ByteSuite::new(), manifest.weights, manifest.version);
             (SubjectKind::Weights, value)
         }

@@ -20,7 +20,7 @@ use split_custody_protocol::wire::manifest::{
     CustodianEntry, Deployment, Manifest, Policy, Table, TableRow,
 };
 use split_custody_protocol::wire::standing::Provision;
-use split_custody_protocol::wire::{Signed, encode};
+use split_custody_protocol::wire::encode;
 use split_custody_weights as weights;
 use split_custody_weights::{Ids, SealedTable, Threads};
 
@@ -83,8 +83,6 @@ pub struct Sealing<'a> {
 /// A sealed model at its owner.
 pub struct SealedModel {
     pub manifest: KnownManifest,
-    pub signed: Signed,
-    pub deployment: KnownDeployment,
     pub table: SealedTable,
     pub dek: weights::Dek,
     pub provisions: Vec<(CustodianId, Provision)>,
@@ -128,7 +126,7 @@ impl Sealing<'_> {
             made.write(beside.provision(*custodian), &encode(provision))?;
         }
         made.0.clear();
-        Ok(SealedModel { manifest, signed, deployment: known, table, dek, provisions })
+        Ok(SealedModel { manifest, table, dek, provisions })
     }
 
     fn sidecars(&self, custodians: &[u8]) -> Vec<PathBuf> {

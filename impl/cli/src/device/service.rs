@@ -72,12 +72,12 @@ impl Service {
         let beside = Beside(model);
         let manifest = read_signed(&beside.manifest(), "a signed manifest")?;
         let deployment = read_signed(&beside.deployment(), "a signed deployment record")?;
-        let table = read_table(&beside.table(), &beside.manifest(), &manifest)?;
+        let (n, table) = read_table(&beside.table(), &beside.manifest(), &manifest)?;
         self.desk.want(Wanted { sealed: model.to_owned(), table, answer });
         let mut news = self.news.subscribe();
         let started = Instant::now();
         self.handle.input(DeviceInput::Acquire { manifest, deployment }).await?;
-        let outcome = timeout(LONGEST_LOAD, outcome(&mut news)).await;
+        let outcome = timeout(LONGEST_LOAD, outcome(&mut news, n, &self.desk)).await;
         match outcome.unwrap_or_else(|_| Err(Failure::refused("the load took too long"))) {
             Ok(left_out) => Ok(self.loaded(started, &left_out)),
             Err(failure) => Err(match self.desk.failed() {
@@ -174,7 +174,11 @@ impl Service {
 }
 
 /// A table that is the manifest's; who signed the manifest is for the machine to check.
-fn read_table(path: &Path, manifest_path: &Path, signed: &Signed) -> Result<SealedTable, Failure> {
+fn read_table(
+    path: &Path,
+    manifest_path: &Path,
+    signed: &Signed,
+) -> Result<(u8, SealedTable), Failure> {
     let malformed = |e| Failure::refused(format!("`{}`: not a manifest: {e}", manifest_path.display()));
     let manifest: Manifest = decode(signed.payload_bytes(), Message::CAP).map_err(malformed)?;
     let bytes = read(path, Table::CAP)?;
@@ -193,14 +197,15 @@ fn read_table(path: &Path, manifest_path: &Path, signed: &Signed) -> Result<Seal
         salt: row.salt,
         commitment: *row.commitment.as_bytes(),
     };
-    Ok(SealedTable {
+    let table = SealedTable {
         container: *manifest.container.as_bytes(),
         weights: *manifest.weights.as_bytes(),
         version: manifest.version.value(),
         data_offset: table.data_offset,
         tensors: table.tensors.iter().map(tensor).collect(),
         root: *manifest.root.as_bytes(),
-    })
+    };
+    Ok((manifest.n, table))
 }
 
 /// A custodian whose exchange came to nothing.
@@ -210,7 +215,11 @@ struct Closed {
 }
 
 /// Follows one acquisition to its end; gives who was left out.
-async fn outcome(news: &mut broadcast::Receiver<Arc<Observed>>) -> Result<Vec<Closed>, Failure> {
+async fn outcome(
+    news: &mut broadcast::Receiver<Arc<Observed>>,
+    n: u8,
+    desk: &Desk,
+) -> Result<Vec<Closed>, Failure> {
     let (mut closed, mut dialled) = (Vec::<Closed>::new(), Vec::new());
     let mut just_closed = false;
     loop {
@@ -228,8 +237,12 @@ async fn outcome(news: &mut broadcast::Receiver<Arc<Observed>>) -> Result<Vec<Cl
                 };
                 closed.push(Closed { custodian: custodian.value(), why });
             }
-            Observed::Report(Report::NotAcquired { needed, .. }) => {
-                return Err(not_acquired(*needed, &closed));
+            Observed::Report(Report::NotAcquired { valid, needed }) => {
+                // Before Evidence those count that are ready, afterwards those that granted.
+                let requested = desk.marks().attested.is_some();
+                let ready = usize::from(n).saturating_sub(closed.len());
+                let have = if requested { usize::from(*valid) } else { ready };
+                return Err(not_acquired(have, *needed, &closed));
             }
             Observed::Report(Report::Serving { .. }) => return Ok(closed),
             Observed::Report(Report::Stopped { cause }) => {
@@ -243,10 +256,10 @@ async fn outcome(news: &mut broadcast::Receiver<Arc<Observed>>) -> Result<Vec<Cl
     }
 }
 
-fn not_acquired(needed: u8, closed: &[Closed]) -> Failure {
+fn not_acquired(have: usize, needed: u8, closed: &[Closed]) -> Failure {
     let told: Vec<String> =
         closed.iter().map(|c| format!("custodian {}: {}", c.custodian, c.why)).collect();
-    Failure::Refused(format!("not released: needed {needed} custodians; {}", told.join("; ")))
+    Failure::Refused(format!("not released: have {have} of {needed}: {}", told.join("; ")))
 }
 
 /// Rejections come as the name of the broken rule's violation; people read the rule.
