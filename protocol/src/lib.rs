@@ -39,6 +39,8 @@ pub mod role;
 pub mod sealing;
 pub mod suite;
 pub mod time;
+#[cfg(feature = "trace")]
+pub mod trace;
 pub mod transcript;
 pub mod wire;
 

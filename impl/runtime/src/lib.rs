@@ -17,5 +17,5 @@ pub mod record;
 pub mod relay;
 mod roles;
 pub mod suite;
-pub mod trace_types;
+pub use split_custody_protocol::trace as trace_types;
 pub mod transport;

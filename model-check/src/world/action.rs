@@ -42,6 +42,16 @@ pub enum Forgery {
     SplicedEntries(FrameId),
 }
 
+/// What owners and operators say to a custodian; each follows from the world's setup.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum OperatorSays {
+    Provision,
+    Query,
+    Activate,
+    Revoke,
+    AwaitDead,
+}
+
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Action {
@@ -57,6 +67,14 @@ pub enum Action {
     Deliver(u64, End),
     /// The host cuts a channel at both ends.
     Cut(u64),
+    /// One end of a channel hears that it is closed (only where a log is replayed).
+    CloseEnd(u64, End),
+    /// The device is powered on (only where a log is replayed; a world begins powered on).
+    PowerOn,
+    /// Somebody with a client certificate opens a channel (only where a log is replayed).
+    Hail(u8),
+    /// And says this on it (only where a log is replayed).
+    Say(u64, OperatorSays),
     /// A question of the device's is answered; `Failed` where it can be.
     AnswerDevice(u64, Reply),
     /// A question of a custodian's is answered.

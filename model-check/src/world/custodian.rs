@@ -1,12 +1,11 @@
 //! A custodian's driver, store and HSM, and what properties want to know of them.
 
-use std::collections::BTreeMap;
 
 use split_custody_protocol::effect::{
     CustodianAnswer, CustodianEffect, LeaseRecord, Output, Report, Transaction, Verdict,
 };
 use split_custody_protocol::ids::{ChannelId, Epoch, LogIndex, Ticket};
-use split_custody_protocol::role::{Custodian, CustodianInput};
+use split_custody_protocol::role::{Custodian, CustodianInput, DeviceInput};
 use split_custody_protocol::transcript;
 use split_custody_protocol::wire::evidence::Evidence;
 use split_custody_protocol::wire::grant::{Grant, GrantStatement};
@@ -14,9 +13,7 @@ use split_custody_protocol::wire::lease::RenewalAnswer;
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::Acknowledgement;
 
-use super::{
-    Config, CustodianNode, Fact, Lie, NOW, Peer, Reply, Store, Switch, World,
-};
+use super::{Config, CustodianNode, End, Fact, Lie, Peer, Reply, Said, Switch, World};
 use crate::frame::FrameId;
 use crate::shared::Shared;
 use crate::symbolic::{
@@ -26,18 +23,6 @@ use crate::symbolic::{
 impl World {
     /// A custodian that was provisioned and activated, and its backup.
     pub(super) fn found_custodian(&mut self, config: &Config, id: u8) {
-        let node = CustodianNode {
-            machine: None,
-            questions: BTreeMap::new(),
-            commits: BTreeMap::new(),
-            store: Store::default(),
-            anchor: None,
-            backup: None,
-            acknowledged: false,
-            activated: false,
-            lives: 0,
-        };
-        self.custodians.insert(id, Shared::new(node));
         self.boot(config, id);
         let channel = self.open_operator_channel(config, id);
         self.custodian_receives(config, channel, &config.setup.provision(id));
@@ -109,6 +94,27 @@ impl World {
         self.custodian_input(config, custodian, CustodianInput::Received { channel, frame });
     }
 
+    /// One end hears that the channel is closed; the other will hear for itself.
+    pub(super) fn close_end(&mut self, config: &Config, channel: u64, end: End) {
+        let id = ChannelId::new(channel);
+        match end {
+            End::Device => {
+                if let Some(link) = self.channels.get_mut(&channel) {
+                    link.device_end = Switch::Off;
+                    link.to_device.clear();
+                }
+                self.device_input(config, DeviceInput::ChannelClosed { channel: id });
+            }
+            End::Custodian => {
+                self.close_custodian_end(channel);
+                let Some(link) = self.channels.get(&channel) else { return };
+                let custodian = link.custodian;
+                let input = CustodianInput::ChannelClosed { channel: id };
+                self.custodian_input(config, custodian, input);
+            }
+        }
+    }
+
     pub(super) fn cut(&mut self, config: &Config, channel: u64) {
         self.close_custodian_end(channel);
         if let Some(link) = self.channels.get(&channel) {
@@ -124,7 +130,7 @@ impl World {
             let channel = ChannelId::new(channel);
             self.device_input(
                 config,
-                split_custody_protocol::role::DeviceInput::ChannelClosed { channel },
+                DeviceInput::ChannelClosed { channel },
             );
         }
     }
@@ -144,13 +150,17 @@ impl World {
     pub(super) fn custodian_input(&mut self, config: &Config, id: u8, input: CustodianInput) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
+            let now = self.now();
             let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) else { return };
             let Some(machine) = &mut node.machine else { return };
             let mut suite =
                 config.setup.suite(Principal::Custodian(id), node.store.generation.value());
             // A rejection is for the log; the machine has already acted upon it.
-            let _ = machine.handle(NOW, input, &mut suite);
+            let rejected = machine.handle(now, input, &mut suite).is_err();
             let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
+            if rejected {
+                self.say(Said::Rejected);
+            }
             for output in outputs {
                 self.custodian_output(config, id, output);
             }
@@ -161,10 +171,17 @@ impl World {
     fn custodian_output(&mut self, config: &Config, id: u8, output: Output<CustodianEffect>) {
         match output {
             Output::Transmit { channel, frame } => {
+                self.say(Said::Transmit(channel.value(), FrameId::of(&frame)));
                 self.custodian_sends(config, id, channel.value(), &frame);
             }
-            Output::Close { channel } => self.close_custodian_end(channel.value()),
+            Output::Close { channel } => {
+                self.say(Said::Close(channel.value()));
+                if !config.bounds.stepwise.is_on() {
+                    self.close_custodian_end(channel.value());
+                }
+            }
             Output::Effect { ticket, effect } => {
+                self.say(Said::AskCustodian(ticket.value(), effect.clone()));
                 if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) {
                     node.questions.insert(ticket.value(), effect);
                 }
@@ -311,7 +328,7 @@ impl World {
             .device
             .machine
             .leases()
-            .any(|(custodian, held)| custodian.value() == id && NOW < held.end());
+            .any(|(custodian, held)| custodian.value() == id && self.now() < held.end());
         if counts {
             self.record(config, Fact::DeadButCounting);
         }
@@ -336,6 +353,9 @@ impl World {
     }
 
     fn prompt_custodian_answer(&mut self, config: &Config, id: u8) -> Option<CustodianInput> {
+        if config.bounds.stepwise.is_on() {
+            return None;
+        }
         let prompt = |effect: &CustodianEffect| match effect {
             CustodianEffect::Export { .. } | CustodianEffect::Appraise { .. } => true,
             _ => !config.bounds.deferred.is_on(),

@@ -11,7 +11,7 @@ use split_custody_protocol::transcript;
 use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind};
 use split_custody_protocol::wire::message::Message;
 
-use super::{Config, DeviceNode, Fact, Lie, NOW, Peer, Reply, Setup, Switch, World};
+use super::{Config, DeviceNode, Fact, Lie, Peer, Reply, Said, Setup, Switch, World};
 use crate::frame::FrameId;
 use crate::symbolic::{self, DEK, Hardware, Principal};
 
@@ -94,7 +94,10 @@ impl World {
         while let Some(input) = inputs.pop() {
             let mut suite = config.setup.suite(Principal::Device, u64::from(self.device.life));
             // A rejection is for the log; the machine has already acted upon it.
-            let _ = self.device.edit().machine.handle(NOW, input, &mut suite);
+            let now = self.now();
+            if self.device.edit().machine.handle(now, input, &mut suite).is_err() {
+                self.say(Said::Rejected);
+            }
             while let Some(output) = self.device.edit().machine.poll_output() {
                 self.device_output(config, output);
             }
@@ -104,12 +107,22 @@ impl World {
 
     fn device_output(&mut self, config: &Config, output: Output<DeviceEffect>) {
         match output {
-            Output::Transmit { channel, frame } => self.device_sends(channel.value(), &frame),
-            Output::Close { channel } => self.close_device_end(channel.value()),
+            Output::Transmit { channel, frame } => {
+                self.say(Said::Transmit(channel.value(), FrameId::of(&frame)));
+                self.device_sends(channel.value(), &frame);
+            }
+            Output::Close { channel } => {
+                self.say(Said::Close(channel.value()));
+                if !config.bounds.stepwise.is_on() {
+                    self.close_device_end(channel.value());
+                }
+            }
             Output::Effect { ticket, effect } => {
+                self.say(Said::AskDevice(ticket.value(), effect.clone()));
                 self.device.edit().questions.insert(ticket.value(), effect);
             }
             Output::Dial { custodian } => {
+                self.say(Said::Dial(custodian.value()));
                 self.device.edit().dials.insert(custodian.value());
             }
             Output::Report(report) => self.device_reports(config, &report),
@@ -178,6 +191,9 @@ impl World {
 
     /// The questions that this slice does not leave open are answered at once.
     fn prompt_device_answer(&mut self, config: &Config) -> Option<DeviceInput> {
+        if config.bounds.stepwise.is_on() {
+            return None;
+        }
         let prompt = |effect: &DeviceEffect| match effect {
             DeviceEffect::Load { .. } | DeviceEffect::CollectEvidence { .. } => {
                 !config.bounds.deferred.is_on()
@@ -263,7 +279,7 @@ impl World {
 
     /// Notices that k leases counted, and that they no longer do. [LEA-5]
     pub(super) fn note_counting(&mut self, config: &Config) {
-        let enough = self.device.machine.counting(NOW) >= usize::from(config.setup.k);
+        let enough = self.device.machine.counting(self.now()) >= usize::from(config.setup.k);
         let lost = self.device.lost || self.device.counted && !enough;
         let counted = self.device.counted || enough;
         if (lost, counted) != (self.device.lost, self.device.counted) {
@@ -296,7 +312,8 @@ impl World {
     }
 
     pub(super) fn begin_use(&mut self, config: &Config) {
-        let Ok(admission) = self.device.edit().machine.admit(NOW) else {
+        let now = self.now();
+        let Ok(admission) = self.device.edit().machine.admit(now) else {
             self.spent.uses += 1;
             self.record(config, Fact::Lost);
             self.drain_device(config);
@@ -327,7 +344,7 @@ impl World {
 
     pub(super) fn emit(&mut self, config: &Config) {
         let Some(admission) = self.device.edit().using.take() else { return };
-        if self.device.machine.release_output(NOW, &admission).is_err() {
+        if self.device.machine.release_output(self.now(), &admission).is_err() {
             return;
         }
         self.record(config, Fact::Output);
@@ -359,7 +376,7 @@ impl World {
         let leases = |id: &u8| {
             let machine = self.custodians.get(id).and_then(|node| node.machine.as_ref());
             let counts = |machine: &split_custody_protocol::role::Custodian| {
-                machine.ledger().iter().any(|(_, lease)| NOW < lease.lapse())
+                machine.ledger().iter().any(|(_, lease)| self.now() < lease.lapse())
             };
             config.liars.contains(id) || machine.is_some_and(counts)
         };

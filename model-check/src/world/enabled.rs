@@ -3,7 +3,7 @@
 use split_custody_protocol::effect::{CustodianEffect, DeviceEffect};
 
 use super::adversary::is_request;
-use super::{Action, Config, End, Forgery, NOW, Peer, Reply, Who, World};
+use super::{Action, Config, End, Forgery, Peer, Reply, Who, World};
 
 impl World {
     /// Every enabled action, in a fixed order.
@@ -55,7 +55,7 @@ impl World {
         // BOUND: renewals per lease; a loss can be noticed all the same.
         let counters = device.machine.leases().map(|(_, held)| held.counter.value());
         let renews = counters.min().is_none_or(|least| least < u64::from(bounds.renewals));
-        if wire_is_free && (renews || device.lost) && device.machine.poll_timeout().is_some_and(|at| at <= NOW) {
+        if wire_is_free && (renews || device.lost) && device.machine.poll_timeout().is_some_and(|at| at <= self.now()) {
             actions.push(Action::Wake(Who::Device));
         }
         if self.spent.disturbances < bounds.disturbances {
@@ -96,7 +96,7 @@ impl World {
                     actions.push(Action::AnswerCustodian(*id, *ticket, *reply));
                 }
             }
-            if machine.poll_timeout().is_some_and(|at| at <= NOW) {
+            if machine.poll_timeout().is_some_and(|at| at <= self.now()) {
                 actions.push(Action::Wake(Who::Custodian(*id)));
             }
             if self.spent.crashes < config.bounds.crashes && !config.liars.contains(id) {

@@ -27,7 +27,7 @@ use split_custody_protocol::time::{Instant, Rebase, Span};
 use crate::frame::FrameId;
 use crate::shared::Shared;
 
-pub use action::{Action, End, Forgery, Reply, Who};
+pub use action::{Action, End, Forgery, OperatorSays, Reply, Who};
 pub use fact::{Fact, Facts};
 pub use setup::{DEPLOYMENT, SET, Setup};
 pub use store::Store;
@@ -67,6 +67,9 @@ pub struct Bounds {
     pub leaf_stolen: Switch,
     /// Whether liars grant shares that they made up.
     pub false_shares: Switch,
+    /// Whether each end of a channel closes by itself and every question waits for its answer, as
+    /// in a log that is replayed.
+    pub stepwise: Switch,
 }
 
 /// Two sides of a dimension.
@@ -101,6 +104,7 @@ impl Bounds {
         skew: Switch::Off,
         leaf_stolen: Switch::Off,
         false_shares: Switch::Off,
+        stepwise: Switch::Off,
     };
 }
 
@@ -146,8 +150,25 @@ pub struct World {
     pub ahead: u8,
     /// Real ticks since the revocation took effect; stops counting past ttl-max.
     pub since_effective: Option<u8>,
+    /// A real clock's reading, where a log is replayed.
+    pub reading: Option<Instant>,
+    /// What the machines said in this step, where a log is replayed.
+    pub said: Option<Vec<Said>>,
     next_channel: u64,
     spent: Spent,
+}
+
+/// What a machine said, for comparison with a log.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Said {
+    Transmit(u64, FrameId),
+    Close(u64),
+    /// A question of the device's, or of this custodian's.
+    AskDevice(u64, DeviceEffect),
+    AskCustodian(u64, CustodianEffect),
+    Dial(u8),
+    /// The machine did not take the input.
+    Rejected,
 }
 
 /// What has been used up of the bounds.
@@ -184,7 +205,7 @@ pub struct DeviceNode {
 }
 
 /// A custodian: its process, if it runs, and its durable side.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct CustodianNode {
     pub machine: Option<Custodian>,
     pub questions: BTreeMap<u64, CustodianEffect>,
@@ -232,14 +253,31 @@ pub struct OperatorNode {
     pub asked: BTreeSet<u8>,
 }
 
-/// Every clock is held at this reading; time passes by moving stored instants back.
-pub const NOW: Instant = Instant::from_millis(40);
+/// Every clock of a search is held at this reading; time passes by moving stored instants back.
+const NOW: Instant = Instant::from_millis(40);
 /// Instants before this can no longer matter: max-age and every term are shorter.
 const FLOOR: Instant = Instant::from_millis(30);
 
 impl World {
     /// Provisioned and activated custodians, and a device that was just powered on.
     pub fn new(config: &Config) -> Self {
+        let mut world = Self::bare(config);
+        let prompt = Config {
+            bounds: Bounds { deferred: Switch::Off, ..config.bounds.clone() },
+            lie: None,
+            watched: Facts::default(),
+            ..config.clone()
+        };
+        for id in 1..=config.setup.n {
+            world.found_custodian(&prompt, id);
+        }
+        world.power_on(&prompt);
+        world.settle(config);
+        world
+    }
+
+    /// Custodians that never ran, and a device that is off: where a log begins.
+    pub fn bare(config: &Config) -> Self {
         let setup = &config.setup;
         let order = setup.order(
             split_custody_protocol::wire::order::Verb::Revoke,
@@ -262,20 +300,14 @@ impl World {
             facts: Facts::default(),
             ahead: 0,
             since_effective: None,
+            reading: None,
+            said: None,
             next_channel: 1,
             spent: Spent::default(),
         };
-        let prompt = Config {
-            bounds: Bounds { deferred: Switch::Off, ..config.bounds.clone() },
-            lie: None,
-            watched: Facts::default(),
-            ..config.clone()
-        };
         for id in 1..=setup.n {
-            world.found_custodian(&prompt, id);
+            world.custodians.insert(id, Shared::new(CustodianNode::default()));
         }
-        world.power_on(&prompt);
-        world.settle(config);
         world
     }
 
@@ -289,6 +321,10 @@ impl World {
             Action::Deliver(channel, End::Device) => self.deliver_to_device(config, channel),
             Action::Deliver(channel, End::Custodian) => self.deliver_to_custodian(config, channel),
             Action::Cut(channel) => self.cut(config, channel),
+            Action::CloseEnd(channel, end) => self.close_end(config, channel, end),
+            Action::PowerOn => self.power_on(config),
+            Action::Hail(id) => drop(self.open_operator_channel(config, id)),
+            Action::Say(channel, said) => self.operator_says(config, channel, said),
             Action::AnswerDevice(ticket, reply) => self.answer_device(config, ticket, reply),
             Action::AnswerCustodian(id, ticket, reply) => {
                 self.answer_custodian(config, id, ticket, reply);
@@ -335,6 +371,9 @@ impl World {
 
     /// Forgets what can no longer matter: closed channels, spent ticket numbers.
     fn settle(&mut self, config: &Config) {
+        if config.bounds.stepwise.is_on() {
+            return; // a log has all channels and counts its tickets on
+        }
         self.note_counting(config);
         self.channels.retain(|_, channel| {
             channel.custodian_end.is_on()
@@ -357,6 +396,17 @@ impl World {
     fn record(&mut self, config: &Config, fact: Fact) {
         if config.watched.contains(fact) {
             self.facts.insert(fact);
+        }
+    }
+
+    /// What every clock reads.
+    pub fn now(&self) -> Instant {
+        self.reading.unwrap_or(NOW)
+    }
+
+    fn say(&mut self, said: Said) {
+        if let Some(trail) = &mut self.said {
+            trail.push(said);
         }
     }
 

@@ -1,12 +1,14 @@
 //! Operators: orders, acknowledgements, activation.
 
+use split_custody_protocol::ids::CustodianId;
 use split_custody_protocol::revocation::{effective, required};
+use split_custody_protocol::wire::codec::List;
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead};
 use split_custody_protocol::wire::signed::{ObjectKind, Signed};
 use split_custody_protocol::wire::{encode, standing};
 
-use super::{Config, Fact, Lie, Peer, World};
+use super::{Config, Fact, Lie, OperatorSays, Peer, World};
 use crate::symbolic::Principal;
 
 impl World {
@@ -36,7 +38,7 @@ impl World {
             let manifest = config.setup.known_manifest();
             let said = Acknowledgement {
                 order: config.setup.order_digest(&self.operator.order),
-                custodian: split_custody_protocol::ids::CustodianId::new(id),
+                custodian: CustodianId::new(id),
                 generation: split_custody_protocol::ids::Generation::new(1),
                 manifest: *manifest.digest(),
                 epoch: split_custody_protocol::ids::Epoch::new(1),
@@ -62,30 +64,48 @@ impl World {
 
     pub(super) fn activate(&mut self, config: &Config, id: u8) {
         let channel = self.operator_channel(config, id);
-        // The status comes back through `operator_receives`, which answers with an activation.
-        self.custodian_receives(config, channel, &config.setup.query());
-        let status = self.custodians.get(&id).and_then(|node| node.machine.as_ref()).map(|m| {
-            standing::Status {
-                custodian: split_custody_protocol::ids::CustodianId::new(id),
-                generation: m.generation(),
-                epoch: m.epoch(),
-                standing: m.standing().code(),
-                nonce: m.activation_nonce(),
-                manifest: *config.setup.known_manifest().digest(),
-                orders: split_custody_protocol::wire::codec::List::new(
-                    m.orders().digests().copied().collect(),
-                )
-                .expect("few orders"),
-            }
-        });
-        if let Some(status) = status {
-            let frame = config.setup.activate(&status);
-            self.custodian_receives(config, channel, &frame);
-        }
+        self.operator_says(config, channel, OperatorSays::Query);
+        self.operator_says(config, channel, OperatorSays::Activate);
         self.close_custodian_end(channel);
-        if let Some(node) = self.custodians.get_mut(&id) {
-            node.edit().activated = true;
-        }
+    }
+
+    /// What owners and operators say follows from the setup and, to activate, from the status.
+    pub(super) fn operator_says(&mut self, config: &Config, channel: u64, said: OperatorSays) {
+        let Some(link) = self.channels.get(&channel) else { return };
+        let id = link.custodian;
+        let setup = &config.setup;
+        let frame = match said {
+            OperatorSays::Provision => setup.provision(id),
+            OperatorSays::Query => setup.query(),
+            OperatorSays::Revoke => self.operator.order.clone(),
+            OperatorSays::AwaitDead => {
+                let order = setup.order_digest(&self.operator.order);
+                Message::AwaitDead(AwaitDead { order }).to_frame()
+            }
+            OperatorSays::Activate => {
+                let Some(status) = self.status_of(config, id) else { return };
+                if let Some(node) = self.custodians.get_mut(&id) {
+                    node.edit().activated = true;
+                }
+                setup.activate(&status)
+            }
+        };
+        self.custodian_receives(config, channel, &frame);
+    }
+
+    /// What a custodian says of itself when it is asked.
+    fn status_of(&self, config: &Config, id: u8) -> Option<standing::Status> {
+        let machine = self.custodians.get(&id)?.machine.as_ref()?;
+        let orders = machine.orders().digests().copied().collect();
+        Some(standing::Status {
+            custodian: CustodianId::new(id),
+            generation: machine.generation(),
+            epoch: machine.epoch(),
+            standing: machine.standing().code(),
+            nonce: machine.activation_nonce(),
+            manifest: *config.setup.known_manifest().digest(),
+            orders: List::new(orders)?,
+        })
     }
 
     pub(super) fn operator_receives(&mut self, config: &Config, id: u8, message: &Message) {

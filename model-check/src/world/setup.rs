@@ -14,12 +14,12 @@ use split_custody_protocol::wire::codec::List;
 use split_custody_protocol::wire::evidence::EvidenceKind;
 use split_custody_protocol::wire::manifest::{CustodianEntry, Deployment, Manifest, Policy};
 use split_custody_protocol::wire::message::Message;
-use split_custody_protocol::wire::order::{Approvals, Order, Subject, SubjectKind, Submit, Verb};
+use split_custody_protocol::wire::order::{Order, Subject, SubjectKind, Submit, Verb};
 use split_custody_protocol::wire::signed::{ObjectKind, Signed};
 use split_custody_protocol::wire::standing::{
     Activate, Activation, Provision, ProvisionStatement, Query, Status,
 };
-use split_custody_protocol::wire::{decode, encode};
+use split_custody_protocol::wire::encode;
 
 use crate::symbolic::{
     self, DEK, Hardware, Principal, SymbolicSuite, dek_commitment, device_id, measurement,
@@ -243,9 +243,4 @@ fn sign(signer: Principal, kind: ObjectKind, payload: Vec<u8>) -> Signed {
 
 fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {
     List::new(items).expect("within the bounds of the list")
-}
-
-/// The approvals that a submit frame carries.
-pub fn approvals_of(bytes: &[u8]) -> Option<Approvals> {
-    decode(bytes, Message::CAP).ok()
 }
