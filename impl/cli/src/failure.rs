@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub enum Failure {
     /// A check failed or an input was refused: exit code 1.
     Refused(String),
+    /// Checks failed, and everything about them has been printed: exit code 1.
+    Checks(String),
     /// The command line asks for something that does not exist: exit code 2.
     Usage(String),
     /// A device, module or driver is not there: exit code 3.
@@ -21,13 +23,13 @@ impl Failure {
 
     pub fn text(&self) -> &str {
         match self {
-            Self::Refused(text) | Self::Usage(text) | Self::Missing(text) => text,
+            Self::Refused(text) | Self::Checks(text) | Self::Usage(text) | Self::Missing(text) => text,
         }
     }
 
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Refused(_) => 1,
+            Self::Refused(_) | Self::Checks(_) => 1,
             Self::Usage(_) => 2,
             Self::Missing(_) => 3,
         })
@@ -39,6 +41,7 @@ impl Failure {
         let say = |text: String| format!("{what}: {text}");
         match self {
             Self::Refused(text) => Self::Refused(say(text)),
+            Self::Checks(text) => Self::Checks(say(text)),
             Self::Usage(text) => Self::Usage(say(text)),
             Self::Missing(text) => Self::Missing(say(text)),
         }

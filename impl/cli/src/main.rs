@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("error: {}", failure.text());
-            if json {
+            if json && !matches!(failure, Failure::Checks(_)) {
                 println!("{}", serde_json::json!({ "error": failure.text() }));
             }
             failure.exit_code()

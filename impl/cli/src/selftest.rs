@@ -30,8 +30,8 @@ pub fn run(args: &SelftestArgs) -> Result<(), Failure> {
     }
     match (failed, passed) {
         (0, 1..) => Ok(()),
-        (0, 0) => Err(Failure::refused("no file of an algorithm that is in use: nothing was shown")),
-        _ => Err(Failure::refused(format!("{failed} of {} self-tests failed", failed + passed))),
+        (0, 0) => Err(Failure::Checks("no file of an algorithm that is in use: nothing was shown".into())),
+        _ => Err(Failure::Checks(format!("{failed} of {} self-tests failed", failed + passed))),
     }
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use split_custody_protocol::ids::CustodianId;
-use split_custody_protocol::revocation::required;
 use split_custody_protocol::wire::standing::StandingCode;
 
 use super::process::Process;
@@ -96,7 +95,6 @@ pub fn prepare<'a>(
 /// What a reader must know before believing anything below.
 fn introduce(args: &DemoArgs, source: &Source, report: &mut Report) {
     let (n, k, f) = (args.custodians, args.threshold, args.faulty);
-    let need = u32::from(n) + 1 + u32::from(f) - u32::from(k);
     report.model = json!({
         "name": source.name, "bytes": source.len(), "tensors": source.tensors().len(),
         "n": n, "k": k, "f": f,
@@ -104,17 +102,24 @@ fn introduce(args: &DemoArgs, source: &Source, report: &mut Report) {
     let (size, tensors) = (screen::bytes(source.len()), source.tensors().len());
     report.say(&format!("custody demo: {} ({size}, {tensors} tensors)\n", source.name));
     report.say(&format!("  {k} of {n} custodians release, {f} may lie (n/k/f = {n}/{k}/{f})."));
-    report.say(&format!(
-        "  A revocation needs n-k+1+f = {need} acknowledgements{}.",
-        match f {
-            0 => String::from(""),
-            f => format!(
-                ": with fewer, k = {k} custodians could keep a lease alive, counting {f} that lied"
-            ),
-        }
-    ));
+    report.say(&format!("  A revocation needs {}.", needed(n, k, f)));
     report.say("  A sole operator signs orders and changes (1 and 1).");
     report.say("  Keys are software keys; the device is simulated, and isolated by software only.\n");
+}
+
+/// How many acknowledgements a revocation needs, and why.
+pub fn needed(n: u8, k: u8, f: u8) -> String {
+    let need = u32::from(n) + 1 + u32::from(f) - u32::from(k);
+    let least = need - u32::from(f);
+    let sum = format!("{need} acknowledgements (n-k+1+f = {n}-{k}+1+{f})");
+    match f {
+        0 => format!("{sum}: then at most k-1 = {} custodians can renew", k - 1),
+        f => format!(
+            "{sum}: {f} that acknowledge may lie and go on, so {least} honest ones are sure, \
+             and at most k-1 = {} can renew",
+            k - 1
+        ),
+    }
 }
 
 fn seal(
@@ -180,7 +185,7 @@ fn activate(
         Ok((serving, "each holds its sealed share durably; the operator let it serve".into()))
     })?;
     let n = custodians.len();
-    let detail = format!("{serving} of {n} serve; a revocation needs {}", required(&sealed.manifest));
+    let detail = format!("{serving} of {n} serve");
     report.check("custodians-serve", "every custodian serves its share set", serving == n, detail);
     Ok(())
 }

@@ -115,7 +115,7 @@ impl Report {
         }
         match failed.first() {
             None => Ok(()),
-            Some(first) => Err(Failure::Refused(format!(
+            Some(first) => Err(Failure::Checks(format!(
                 "{} of {} checks failed; first `{}`: {}",
                 failed.len(),
                 self.checks.len(),

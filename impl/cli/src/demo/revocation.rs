@@ -3,11 +3,10 @@
 use std::time::Instant;
 
 use split_custody_protocol::ids::Serial;
-use split_custody_protocol::revocation::required;
 use split_custody_protocol::suite::Digest;
 use split_custody_protocol::wire::order::{Order, Subject, SubjectKind, Verb};
 
-use super::prepare::shown;
+use super::prepare::{needed, shown};
 use super::report::Report;
 use super::stage::Stage;
 use super::uses::Background;
@@ -24,14 +23,12 @@ pub fn revoke(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure>
     let done = match done {
         Ok(done) => done,
         Err(failure) => {
-            let (need, f) = (required(&stage.sealed.manifest), stage.args.faulty);
-            let why = if f == 0 { String::new() } else { format!(" (n-k+1+f = {need}, because {f} may lie)") };
-            return Err(Failure::Refused(format!("{}{why}", failure.text())));
+            return Err(Failure::Refused(format!("{}; {}", failure.text(), needed_for(stage))));
         }
     };
     let effective = done.effective_at.saturating_duration_since(start);
     report.timed("revoke", effective, &format!("device {} revoked; {} acknowledgements", shown(&stage.device_id), done.acknowledged));
-    let detail = format!("{} of {} needed (n-k+1+f) custodians acknowledged", done.acknowledged, done.needed);
+    let detail = format!("{} acknowledged; {}", done.acknowledged, needed_for(stage));
     report.check("revocation-effective", "the revocation is effective", done.acknowledged >= done.needed, detail);
 
     let bound = done.effective_at + stage.ttl_max();
@@ -54,6 +51,11 @@ pub fn revoke(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure>
     let detail = format!("{} custodians signed that all their leases under the order are dead", done.dead);
     report.check("leases-dead", "every lease under the order is dead", done.dead >= done.needed, detail);
     refused_for_good(stage, report)
+}
+
+fn needed_for(stage: &Stage<'_>) -> String {
+    let args = stage.args;
+    format!("a revocation needs {}", needed(args.custodians, args.threshold, args.faulty))
 }
 
 fn carry_out(stage: &Stage<'_>) -> Result<Done, Failure> {
