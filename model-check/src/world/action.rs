@@ -69,6 +69,8 @@ pub enum Action {
     Cut(u64),
     /// One end of a channel hears that it is closed (only where a log is replayed).
     CloseEnd(u64, End),
+    /// The custodian's end of a channel opens (only where a log is replayed).
+    Accept(u64),
     /// The device is powered on (only where a log is replayed; a world begins powered on).
     PowerOn,
     /// Somebody with a client certificate opens a channel (only where a log is replayed).

@@ -20,7 +20,7 @@ impl DeviceNode {
         Self {
             machine: Device::new(setup.device_config()),
             questions: BTreeMap::new(),
-            dials: BTreeSet::new(),
+            dials: BTreeMap::new(),
             attested: BTreeSet::new(),
             keys: BTreeSet::new(),
             holds_dek: false,
@@ -41,7 +41,7 @@ impl World {
     }
 
     pub(super) fn acquire(&mut self, config: &Config) {
-        self.spent.attempts += 1;
+        self.spent.attempts = self.spent.attempts.saturating_add(1);
         self.device.edit().lost = false;
         self.device.edit().counted = false;
         let input = DeviceInput::Acquire {
@@ -56,10 +56,12 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, config: &Config, custodian: u8) {
-        self.device.edit().dials.remove(&custodian);
+        self.end_dial(custodian);
         let leaf = self.device.leaf;
         let channel = self.open_channel(custodian, Peer::Device, leaf);
-        self.custodian_channel_opened(config, channel);
+        if !config.bounds.stepwise.is_on() {
+            self.custodian_channel_opened(config, channel);
+        }
         self.device_input(
             config,
             DeviceInput::ChannelOpened {
@@ -71,8 +73,16 @@ impl World {
         );
     }
 
+    fn end_dial(&mut self, custodian: u8) {
+        let dials = &mut self.device.edit().dials;
+        match dials.get_mut(&custodian) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(dials.remove(&custodian)),
+        }
+    }
+
     pub(super) fn refuse_dial(&mut self, config: &Config, custodian: u8) {
-        self.device.edit().dials.remove(&custodian);
+        self.end_dial(custodian);
         let custodian = CustodianId::new(custodian);
         self.device_input(config, DeviceInput::ChannelFailed { custodian });
     }
@@ -123,7 +133,8 @@ impl World {
             }
             Output::Dial { custodian } => {
                 self.say(Said::Dial(custodian.value()));
-                self.device.edit().dials.insert(custodian.value());
+                let dials = self.device.edit().dials.entry(custodian.value()).or_default();
+                *dials = if config.bounds.stepwise.is_on() { *dials + 1 } else { 1 };
             }
             Output::Report(report) => self.device_reports(config, &report),
         }
@@ -161,7 +172,9 @@ impl World {
             }
             Report::Clean { .. } => self.on_clean(config),
             Report::Tainted => {
-                self.device.edit().dials.clear();
+                if !config.bounds.stepwise.is_on() {
+                    self.device.edit().dials.clear();
+                }
             }
             _ => {}
         }
@@ -289,7 +302,7 @@ impl World {
     }
 
     pub(super) fn host_read(&mut self, config: &Config) {
-        self.spent.disturbances += 1;
+        self.spent.disturbances = self.spent.disturbances.saturating_add(1);
         if self.device.holds_plaintext {
             self.record(config, Fact::ReadWhileServing);
         }
@@ -300,13 +313,13 @@ impl World {
     }
 
     pub(super) fn tamper(&mut self, config: &Config) {
-        self.spent.disturbances += 1;
+        self.spent.disturbances = self.spent.disturbances.saturating_add(1);
         self.device.edit().read = true;
         self.device_input(config, DeviceInput::Tampered);
     }
 
     pub(super) fn resume(&mut self, config: &Config) {
-        self.spent.disturbances += 1;
+        self.spent.disturbances = self.spent.disturbances.saturating_add(1);
         self.device.edit().read = true;
         self.device_input(config, DeviceInput::Resumed);
     }
@@ -314,12 +327,12 @@ impl World {
     pub(super) fn begin_use(&mut self, config: &Config) {
         let now = self.now();
         let Ok(admission) = self.device.edit().machine.admit(now) else {
-            self.spent.uses += 1;
+            self.spent.uses = self.spent.uses.saturating_add(1);
             self.record(config, Fact::Lost);
             self.drain_device(config);
             return;
         };
-        self.spent.uses += 1;
+        self.spent.uses = self.spent.uses.saturating_add(1);
         self.device.edit().using = Some(admission);
         self.record(config, Fact::Used);
         let live = self.custodians_that_lease(config);
@@ -344,7 +357,10 @@ impl World {
 
     pub(super) fn emit(&mut self, config: &Config) {
         let Some(admission) = self.device.edit().using.take() else { return };
-        if self.device.machine.release_output(self.now(), &admission).is_err() {
+        let leaves = self.device.machine.release_output(self.now(), &admission).is_ok();
+        // Only a replay asks what became of it; in a search it would split states.
+        self.output_left = leaves && self.said.is_some();
+        if !leaves {
             return;
         }
         self.record(config, Fact::Output);

@@ -3,12 +3,16 @@
 use split_custody_protocol::effect::{CustodianEffect, DeviceEffect};
 
 use super::adversary::is_request;
-use super::{Action, Config, End, Forgery, Peer, Reply, Who, World};
+use super::{Action, Config, End, Forgery, OperatorSays, Peer, Reply, Who, World};
 
 impl World {
     /// Every enabled action, in a fixed order.
     pub fn actions(&self, config: &Config) -> Vec<Action> {
         let mut actions = Vec::new();
+        if config.bounds.stepwise.is_on() {
+            self.stepwise_actions(&mut actions);
+            return actions;
+        }
         self.device_actions(config, &mut actions);
         self.channel_actions(config, &mut actions);
         self.custodian_actions(config, &mut actions);
@@ -23,6 +27,77 @@ impl World {
         actions
     }
 
+    /// What can happen to a running system: no bounds, each end and each question by itself.
+    fn stepwise_actions(&self, actions: &mut Vec<Action>) {
+        let device = &self.device;
+        let (guard, custody) = device.machine.state_names();
+        if guard == "Tainted" && device.questions.is_empty() {
+            actions.push(Action::PowerOn);
+        }
+        if guard == "Clean" && custody == "Idle" {
+            actions.push(Action::Acquire);
+        }
+        actions.extend([Action::HostRead, Action::Tamper, Action::Resume, Action::Release]);
+        actions.push(if device.using.is_some() { Action::Emit } else { Action::Use });
+        for dial in device.dials.keys() {
+            actions.extend([Action::Connect(*dial), Action::RefuseDial(*dial)]);
+        }
+        // An export is answered at once; all else in the order in which it was asked.
+        let is_export = |effect: &DeviceEffect| matches!(effect, DeviceEffect::Export { .. });
+        let exports = device.questions.iter().filter(|(_, effect)| is_export(effect));
+        let oldest = device.questions.iter().find(|(_, effect)| !is_export(effect));
+        for (ticket, _) in exports.chain(oldest) {
+            actions.push(Action::AnswerDevice(*ticket, Reply::Done));
+            actions.push(Action::AnswerDevice(*ticket, Reply::Failed));
+        }
+        if device.machine.poll_timeout().is_some_and(|at| at <= self.now()) {
+            actions.push(Action::Wake(Who::Device));
+        }
+        self.stepwise_channels(actions);
+        for (id, node) in &self.custodians {
+            let Some(machine) = &node.machine else {
+                actions.push(Action::Restart(*id));
+                continue;
+            };
+            actions.extend([Action::Hail(*id), Action::Crash(*id)]);
+            for (ticket, effect) in &node.questions {
+                let replies = replies(effect).iter();
+                actions.extend(replies.map(|r| Action::AnswerCustodian(*id, *ticket, *r)));
+            }
+            if machine.poll_timeout().is_some_and(|at| at <= self.now()) {
+                actions.push(Action::Wake(Who::Custodian(*id)));
+            }
+        }
+    }
+
+    fn stepwise_channels(&self, actions: &mut Vec<Action>) {
+        for (id, channel) in &self.channels {
+            actions.push(Action::Accept(*id));
+            if channel.custodian_end.is_on() {
+                actions.push(Action::CloseEnd(*id, End::Custodian));
+                if !channel.to_custodian.is_empty() {
+                    actions.push(Action::Deliver(*id, End::Custodian));
+                }
+                if channel.peer == Peer::Operator {
+                    let all = [
+                        OperatorSays::Provision,
+                        OperatorSays::Query,
+                        OperatorSays::Activate,
+                        OperatorSays::Revoke,
+                        OperatorSays::AwaitDead,
+                    ];
+                    actions.extend(all.map(|said| Action::Say(*id, said)));
+                }
+            }
+            if channel.device_end.is_on() {
+                actions.push(Action::CloseEnd(*id, End::Device));
+                if !channel.to_device.is_empty() {
+                    actions.push(Action::Deliver(*id, End::Device));
+                }
+            }
+        }
+    }
+
     fn device_actions(&self, config: &Config, actions: &mut Vec<Action>) {
         let bounds = &config.bounds;
         let device = &self.device;
@@ -33,7 +108,7 @@ impl World {
         if custody == "Serving" && self.spent.attempts < bounds.attempts {
             actions.push(Action::Release);
         }
-        for dial in &device.dials {
+        for dial in device.dials.keys() {
             actions.push(Action::Connect(*dial));
             if bounds.cuts.is_on() {
                 actions.push(Action::RefuseDial(*dial));

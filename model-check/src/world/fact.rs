@@ -55,6 +55,37 @@ pub enum Fact {
     OutOfBudget,
 }
 
+impl Fact {
+    /// What must never happen, in any world.
+    pub const NEVER: &[Self] = &[
+        Self::ShareLeaked,
+        Self::GrantOnOtherChannel,
+        Self::SecondGrantOnChallenge,
+        Self::GrantForForeignSession,
+        Self::GrantBeforeLeaf,
+        Self::GrantAfterAcknowledgement,
+        Self::GrantToSuperseded,
+        Self::GrantBehindAnchor,
+        Self::GrantBeforeActivation,
+        Self::HonestBlamed,
+        Self::ForeignKeyLoaded,
+        Self::KeyFromTooFew,
+        Self::UseWithoutK,
+        Self::UseAfterLoss,
+        Self::OutputWithoutK,
+        Self::UseAfterBound,
+        Self::UseAfterRead,
+        Self::OutputOfOtherLife,
+        Self::CleanWithRemains,
+        Self::DeadButCounting,
+        Self::RenewedAfterAcknowledgement,
+        Self::RenewedSuperseded,
+        Self::AcknowledgedBeforeAnchored,
+        Self::ForgedOrderApplied,
+        Self::SpentBudget,
+    ];
+}
+
 /// A set of facts.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Facts(u64);

@@ -154,6 +154,7 @@ pub struct World {
     pub reading: Option<Instant>,
     /// What the machines said in this step, where a log is replayed.
     pub said: Option<Vec<Said>>,
+    output_left: bool,
     next_channel: u64,
     spent: Spent,
 }
@@ -188,7 +189,8 @@ struct Spent {
 pub struct DeviceNode {
     pub machine: Device,
     pub questions: BTreeMap<u64, DeviceEffect>,
-    pub dials: BTreeSet<u8>,
+    /// Dials that have come to nothing yet, by custodian.
+    pub dials: BTreeMap<u8, u32>,
     /// Sessions that measured code made Evidence for.
     pub attested: BTreeSet<Digest>,
     pub keys: BTreeSet<DeviceSecret>,
@@ -302,6 +304,7 @@ impl World {
             since_effective: None,
             reading: None,
             said: None,
+            output_left: false,
             next_channel: 1,
             spent: Spent::default(),
         };
@@ -323,6 +326,7 @@ impl World {
             Action::Cut(channel) => self.cut(config, channel),
             Action::CloseEnd(channel, end) => self.close_end(config, channel, end),
             Action::PowerOn => self.power_on(config),
+            Action::Accept(channel) => self.custodian_channel_opened(config, channel),
             Action::Hail(id) => drop(self.open_operator_channel(config, id)),
             Action::Say(channel, said) => self.operator_says(config, channel, said),
             Action::AnswerDevice(ticket, reply) => self.answer_device(config, ticket, reply),
@@ -402,6 +406,25 @@ impl World {
     /// What every clock reads.
     pub fn now(&self) -> Instant {
         self.reading.unwrap_or(NOW)
+    }
+
+    /// The number that the next channel will bear.
+    pub const fn next_channel(&self) -> u64 {
+        self.next_channel
+    }
+
+    /// The frame that arrives next at an end.
+    pub fn next_frame(&self, channel: u64, end: End) -> Option<FrameId> {
+        let link = self.channels.get(&channel)?;
+        match end {
+            End::Device => link.to_device.first().copied(),
+            End::Custodian => link.to_custodian.first().copied(),
+        }
+    }
+
+    /// Whether the last output that asked to leave did.
+    pub const fn output_left(&self) -> bool {
+        self.output_left
     }
 
     fn say(&mut self, said: Said) {

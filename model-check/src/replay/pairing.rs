@@ -1,0 +1,121 @@
+//! Which channel of one process is which of another, and of the world.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use split_custody_protocol::trace::{Answer, Effect, Entry, Frame, Hex, Input, Output};
+
+use super::{custodian_of, operator_word};
+use crate::world::OperatorSays;
+
+/// A channel as one process names it.
+type Local = (String, u64);
+
+/// The channels of a run.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    /// A custodian's channel, and the device's that is its other end.
+    device_end: BTreeMap<Local, u64>,
+    /// The world's name of a process's channel.
+    world: BTreeMap<Local, u64>,
+}
+
+impl Channels {
+    /// Pairs by exporter, which is equal at both ends of one channel and nowhere else; channels
+    /// that made none, by the leaf keys at both ends and their order.
+    pub(super) fn read(queues: &BTreeMap<String, VecDeque<Entry>>) -> Self {
+        let mut exporters: BTreeMap<Hex, u64> = BTreeMap::new();
+        let mut plain: BTreeMap<(u8, Hex), VecDeque<u64>> = BTreeMap::new();
+        let mut leaves = BTreeSet::new();
+        if let Some(queue) = queues.get("device") {
+            let exported = exported(queue);
+            for entry in queue {
+                if let Input::ChannelOpened { channel, custodian: Some(id), own_leaf, .. } =
+                    &entry.input
+                {
+                    leaves.insert(own_leaf.clone());
+                    match exported.get(channel) {
+                        Some(exporter) => drop(exporters.insert(exporter.clone(), *channel)),
+                        None => {
+                            plain.entry((*id, own_leaf.clone())).or_default().push_back(*channel);
+                        }
+                    }
+                }
+            }
+        }
+        let mut channels = Self::default();
+        for (role, queue) in queues {
+            let Some(id) = custodian_of(role) else { continue };
+            let exported = exported(queue);
+            for entry in queue {
+                let Input::ChannelOpened { channel, peer_leaf, .. } = &entry.input else { continue };
+                let other = match exported.get(channel) {
+                    Some(exporter) => exporters.get(exporter).copied(),
+                    None if leaves.contains(peer_leaf) => {
+                        let of = plain.get_mut(&(id, peer_leaf.clone()));
+                        of.and_then(VecDeque::pop_front)
+                    }
+                    None => None,
+                };
+                if let Some(other) = other {
+                    channels.device_end.insert((role.clone(), *channel), other);
+                }
+            }
+        }
+        channels
+    }
+
+    /// Whether a custodian's channel ends in the device.
+    pub(super) fn is_from_device(&self, custodian: u8, channel: u64) -> bool {
+        self.device_end.contains_key(&(format!("custodian-{custodian}"), channel))
+    }
+
+    /// The world's name of a channel, once it is open there.
+    pub(super) fn world_id(&self, role: &str, channel: u64) -> Option<u64> {
+        let local = (role.to_owned(), channel);
+        let device = self.device_end.get(&local).map(|other| ("device".to_owned(), *other));
+        self.world.get(&device.unwrap_or(local)).copied()
+    }
+
+    /// The world's channel of a world id, as this role names it.
+    pub(super) fn is_same(&self, role: &str, channel: u64, world: u64) -> bool {
+        self.world_id(role, channel) == Some(world)
+    }
+
+    /// An event opened this channel in the world.
+    pub(super) fn opened(&mut self, entry: &Entry, world: u64) {
+        if let Input::ChannelOpened { channel, .. } = &entry.input {
+            self.world.insert((entry.role.clone(), *channel), world);
+        }
+    }
+
+    /// What an operator says with a frame, where the channel is an operator's.
+    pub(super) fn operator_says(
+        &self,
+        role: &str,
+        channel: u64,
+        frame: &Frame,
+    ) -> Option<OperatorSays> {
+        let from_device = self.device_end.contains_key(&(role.to_owned(), channel));
+        let custodian = custodian_of(role).is_some();
+        if from_device || !custodian { None } else { operator_word(&frame.message) }
+    }
+}
+
+/// The exporter digest of each channel of one process.
+fn exported(queue: &VecDeque<Entry>) -> BTreeMap<u64, Hex> {
+    let mut asked = BTreeMap::new();
+    let mut exported = BTreeMap::new();
+    for entry in queue {
+        if let Input::Done { ticket, answer: Answer::Exported { exporter } } = &entry.input
+            && let Some(channel) = asked.get(ticket)
+        {
+            exported.insert(*channel, exporter.clone());
+        }
+        for output in &entry.outputs {
+            if let Output::Effect { ticket, effect: Effect::Export { channel, .. } } = output {
+                asked.insert(*ticket, *channel);
+            }
+        }
+    }
+    exported
+}
