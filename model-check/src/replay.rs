@@ -46,9 +46,9 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-/// Replays the logs of one run, of all its processes together.
-pub fn replay(entries: &[Entry], setup: &Setup) -> Result<Replayed, Mismatch> {
-    Replayer::new(entries, setup)?.run()
+/// Replays the logs of one run together: one log per process, in any order.
+pub fn replay(logs: &[Vec<Entry>], setup: &Setup) -> Result<Replayed, Mismatch> {
+    Replayer::new(logs, setup)?.run()
 }
 
 struct Replayer {
@@ -72,7 +72,7 @@ enum Meaning {
 }
 
 impl Replayer {
-    fn new(entries: &[Entry], setup: &Setup) -> Result<Self, Mismatch> {
+    fn new(logs: &[Vec<Entry>], setup: &Setup) -> Result<Self, Mismatch> {
         let config = Config {
             setup: setup.clone(),
             bounds: Bounds {
@@ -85,15 +85,7 @@ impl Replayer {
             lie: None,
             watched: Facts::of(Fact::NEVER),
         };
-        let mut queues: BTreeMap<String, VecDeque<Entry>> = BTreeMap::new();
-        for entry in entries {
-            let queue = queues.entry(entry.role.clone()).or_default();
-            let (next, last) = (queue.len() as u64, queue.back().map_or(0, |last| last.now));
-            if entry.sequence != next || entry.now < last {
-                return Err(mismatch(entry, format!("expected event {next}, not earlier than {last}")));
-            }
-            queue.push_back(entry.clone());
-        }
+        let queues = queues_of(logs)?;
         let mut world = World::bare(&config);
         world.said = Some(Vec::new());
         Ok(Self {
@@ -154,8 +146,25 @@ impl Replayer {
         }
     }
 
+    /// A process that starts again was killed before: a kill leaves no event of its own.
+    fn end_earlier_life(&mut self, action: Action) {
+        match action {
+            Action::Restart(id) => {
+                let runs = self.world.custodians.get(&id).is_some_and(|n| n.machine.is_some());
+                if runs {
+                    self.world.step(&self.config, Action::Crash(id));
+                }
+            }
+            Action::PowerOn if self.world.device.life > 0 => {
+                self.world.step(&self.config, Action::PowerCycle);
+            }
+            _ => {}
+        }
+    }
+
     /// Steps the world by an enabled action and compares what its machine says.
     fn perform(&mut self, entry: &Entry, action: Action) -> Result<(), Mismatch> {
+        self.end_earlier_life(action);
         if !self.world.actions(&self.config).contains(&action) {
             return Err(mismatch(entry, format!("the world does not allow {action:?} here")));
         }
@@ -189,7 +198,7 @@ impl Replayer {
     fn meaning(&self, entry: &Entry) -> Result<Meaning, Mismatch> {
         let unknown = |what: &str| mismatch(entry, what.to_owned());
         let custodian = custodian_of(&entry.role);
-        if custodian.is_none() && entry.role != "device" {
+        if custodian.is_none() && !is_device(&entry.role) {
             return Err(unknown("neither a device nor a custodian"));
         }
         let end = if custodian.is_some() { End::Custodian } else { End::Device };
@@ -206,7 +215,7 @@ impl Replayer {
             Input::ChannelOpened { channel, custodian: dialled, .. } => {
                 match (custodian, dialled) {
                     (None, Some(dialled)) => Action::Connect(*dialled),
-                    (Some(id), None) if self.channels.is_from_device(id, *channel) => {
+                    (Some(_), None) if self.channels.is_from_device(&entry.role, *channel) => {
                         match self.channels.world_id(&entry.role, *channel) {
                             Some(world) => Action::Accept(world),
                             None => return Ok(Meaning::NotYet),
@@ -226,7 +235,7 @@ impl Replayer {
                 if let Some(said) = self.channels.operator_says(&entry.role, *channel, frame) {
                     return Ok(Meaning::Action(Action::Say(world, said)));
                 }
-                if !self.matcher.is_known(frame) {
+                if self.world.next_frame(world, end).is_none() {
                     return Ok(Meaning::NotYet);
                 }
                 Action::Deliver(world, end)
@@ -245,9 +254,46 @@ impl Replayer {
     }
 }
 
-/// `custodian-2` is custodian 2.
+/// One queue per process: the second life of a role is another process.
+fn queues_of(logs: &[Vec<Entry>]) -> Result<BTreeMap<String, VecDeque<Entry>>, Mismatch> {
+    let mut logs: Vec<&Vec<Entry>> = logs.iter().filter(|log| !log.is_empty()).collect();
+    logs.sort_by_key(|log| log.first().map(|entry| entry.now));
+    let mut lives: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut queues = BTreeMap::new();
+    for log in logs {
+        let mut queue: VecDeque<Entry> = VecDeque::new();
+        let life = log.first().map_or(0, |entry| {
+            let life = lives.entry(&entry.role).or_default();
+            *life += 1;
+            *life
+        });
+        for entry in log {
+            let (next, last) = (queue.len() as u64, queue.back().map_or(0, |last| last.now));
+            if entry.sequence != next || entry.now < last {
+                let what = format!("expected event {next}, not earlier than {last}");
+                return Err(mismatch(entry, what));
+            }
+            queue.push_back(Entry { role: process(&entry.role, life), ..entry.clone() });
+        }
+        if let Some(first) = queue.front() {
+            queues.insert(first.role.clone(), queue);
+        }
+    }
+    Ok(queues)
+}
+
+/// A role in one of its lives: `device`, then `device, life 2`.
+fn process(role: &str, life: u32) -> String {
+    if life == 1 { role.to_owned() } else { format!("{role}, life {life}") }
+}
+
+/// `custodian-2` is custodian 2, in whatever life.
 fn custodian_of(role: &str) -> Option<u8> {
-    role.strip_prefix("custodian-")?.parse().ok()
+    role.strip_prefix("custodian-")?.split(',').next()?.parse().ok()
+}
+
+fn is_device(role: &str) -> bool {
+    role.split(',').next() == Some("device")
 }
 
 fn reply(answer: &Answer) -> Reply {

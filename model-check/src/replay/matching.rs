@@ -30,11 +30,6 @@ impl Matcher {
         self.last.insert(entry.role.clone(), entry.now);
     }
 
-    /// Whether somebody has sent this frame.
-    pub(super) fn is_known(&self, frame: &Frame) -> bool {
-        self.terms.contains_key(&frame.digest)
-    }
-
     /// What must hold before the world steps: the frame is the next one, the index the next one.
     pub(super) fn check_before(
         &self,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use split_custody_protocol::trace::{Answer, Effect, Entry, Frame, Hex, Input, Output};
 
-use super::{custodian_of, operator_word};
+use super::{custodian_of, is_device, operator_word};
 use crate::world::OperatorSays;
 
 /// A channel as one process names it.
@@ -14,7 +14,7 @@ type Local = (String, u64);
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     /// A custodian's channel, and the device's that is its other end.
-    device_end: BTreeMap<Local, u64>,
+    device_end: BTreeMap<Local, Local>,
     /// The world's name of a process's channel.
     world: BTreeMap<Local, u64>,
 }
@@ -23,20 +23,21 @@ impl Channels {
     /// Pairs by exporter, which is equal at both ends of one channel and nowhere else; channels
     /// that made none, by the leaf keys at both ends and their order.
     pub(super) fn read(queues: &BTreeMap<String, VecDeque<Entry>>) -> Self {
-        let mut exporters: BTreeMap<Hex, u64> = BTreeMap::new();
-        let mut plain: BTreeMap<(u8, Hex), VecDeque<u64>> = BTreeMap::new();
+        let mut exporters: BTreeMap<Hex, Local> = BTreeMap::new();
+        let mut plain: BTreeMap<(u8, Hex), VecDeque<Local>> = BTreeMap::new();
         let mut leaves = BTreeSet::new();
-        if let Some(queue) = queues.get("device") {
+        for (role, queue) in queues.iter().filter(|(role, _)| is_device(role)) {
             let exported = exported(queue);
             for entry in queue {
                 if let Input::ChannelOpened { channel, custodian: Some(id), own_leaf, .. } =
                     &entry.input
                 {
                     leaves.insert(own_leaf.clone());
+                    let local = (role.clone(), *channel);
                     match exported.get(channel) {
-                        Some(exporter) => drop(exporters.insert(exporter.clone(), *channel)),
+                        Some(exporter) => drop(exporters.insert(exporter.clone(), local)),
                         None => {
-                            plain.entry((*id, own_leaf.clone())).or_default().push_back(*channel);
+                            plain.entry((*id, own_leaf.clone())).or_default().push_back(local);
                         }
                     }
                 }
@@ -49,7 +50,7 @@ impl Channels {
             for entry in queue {
                 let Input::ChannelOpened { channel, peer_leaf, .. } = &entry.input else { continue };
                 let other = match exported.get(channel) {
-                    Some(exporter) => exporters.get(exporter).copied(),
+                    Some(exporter) => exporters.get(exporter).cloned(),
                     None if leaves.contains(peer_leaf) => {
                         let of = plain.get_mut(&(id, peer_leaf.clone()));
                         of.and_then(VecDeque::pop_front)
@@ -65,15 +66,15 @@ impl Channels {
     }
 
     /// Whether a custodian's channel ends in the device.
-    pub(super) fn is_from_device(&self, custodian: u8, channel: u64) -> bool {
-        self.device_end.contains_key(&(format!("custodian-{custodian}"), channel))
+    pub(super) fn is_from_device(&self, role: &str, channel: u64) -> bool {
+        self.device_end.contains_key(&(role.to_owned(), channel))
     }
 
     /// The world's name of a channel, once it is open there.
     pub(super) fn world_id(&self, role: &str, channel: u64) -> Option<u64> {
         let local = (role.to_owned(), channel);
-        let device = self.device_end.get(&local).map(|other| ("device".to_owned(), *other));
-        self.world.get(&device.unwrap_or(local)).copied()
+        let device = self.device_end.get(&local);
+        self.world.get(device.unwrap_or(&local)).copied()
     }
 
     /// The world's channel of a world id, as this role names it.

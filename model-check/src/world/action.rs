@@ -73,6 +73,8 @@ pub enum Action {
     Accept(u64),
     /// The device is powered on (only where a log is replayed; a world begins powered on).
     PowerOn,
+    /// The device's process is killed (only where a log is replayed).
+    PowerCycle,
     /// Somebody with a client certificate opens a channel (only where a log is replayed).
     Hail(u8),
     /// And says this on it (only where a log is replayed).

@@ -40,6 +40,19 @@ impl World {
         self.device_input(config, DeviceInput::PoweredOn);
     }
 
+    /// The process is gone; what lay in device memory is still there. [RST-1]
+    pub(super) fn power_cycle(&mut self, config: &Config) {
+        let device = self.device.edit();
+        device.machine = Device::new(config.setup.device_config());
+        device.questions.clear();
+        device.dials.clear();
+        device.using = None;
+        for channel in self.channels.values_mut().filter(|c| c.peer == Peer::Device) {
+            channel.device_end = Switch::Off;
+            channel.to_device.clear();
+        }
+    }
+
     pub(super) fn acquire(&mut self, config: &Config) {
         self.spent.attempts = self.spent.attempts.saturating_add(1);
         self.device.edit().lost = false;

@@ -326,6 +326,7 @@ impl World {
             Action::Cut(channel) => self.cut(config, channel),
             Action::CloseEnd(channel, end) => self.close_end(config, channel, end),
             Action::PowerOn => self.power_on(config),
+            Action::PowerCycle => self.power_cycle(config),
             Action::Accept(channel) => self.custodian_channel_opened(config, channel),
             Action::Hail(id) => drop(self.open_operator_channel(config, id)),
             Action::Say(channel, said) => self.operator_says(config, channel, said),

@@ -44,6 +44,25 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// The parameters of a manifest, in milliseconds, for replaying a log of its custodians.
+    pub fn of_manifest(manifest: &Manifest, on_host_read: OnHostRead) -> Self {
+        let policy = &manifest.policy;
+        Self {
+            n: manifest.n,
+            k: manifest.k,
+            f: manifest.f,
+            first: policy.first.as_millis(),
+            term: policy.term.as_millis(),
+            ttl_max: manifest.ttl_max.as_millis(),
+            gather: policy.gather.as_millis(),
+            margin: policy.margin.as_millis(),
+            challenge_max: policy.challenge_max.as_millis(),
+            max_age: policy.max_age.as_millis(),
+            budget: policy.budget.value(),
+            on_host_read,
+        }
+    }
+
     /// The smallest timed setup: margin 1, gather 1, hence terms of 5.
     pub const fn smallest(n: u8, k: u8, f: u8) -> Self {
         Self {
