@@ -304,7 +304,7 @@ impl<E, W> Rebase for Outbox<E, W> {
 
 /// What an exchange wants; its role adds the channel and the ticket.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Act<E> {
+pub enum Act<E> {
     Send(Vec<u8>),
     Ask(E),
 }

@@ -87,7 +87,7 @@ impl Attester {
     }
 
     /// Takes one input; what it wants is returned.
-    pub(crate) fn handle(
+    pub fn handle(
         &mut self,
         input: AttesterInput<'_>,
         manifest: &KnownManifest,

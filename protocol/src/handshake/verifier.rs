@@ -79,8 +79,8 @@ pub struct VerifierContext<'a> {
 /// What came of an input.
 #[derive(Debug, Default)]
 pub struct VerifierStep {
-    pub(crate) acts: Vec<Act<CustodianEffect>>,
-    pub(crate) proof: Option<Appraised>,
+    pub acts: Vec<Act<CustodianEffect>>,
+    pub proof: Option<Appraised>,
 }
 
 impl Verifier {
@@ -117,10 +117,6 @@ impl Verifier {
                 Ok(VerifierStep { acts: Vec::new(), proof: Some(proof) })
             }
             (State::Appraising(_), I::Rejected) => Err(Violation::ClaimsRefused), // [HS-16]
-            (state, I::Timeout) => {
-                self.state = state;
-                Ok(VerifierStep::default())
-            }
             _ => Err(Violation::Unexpected),
         }
     }
@@ -228,6 +224,13 @@ impl Verifier {
         self.state = State::Appraising(Appraiser { claims, kind, gpu_nonce, cpu_data });
         let appraise = CustodianEffect::Appraise { evidence: asked.evidence.clone() };
         Ok(VerifierStep { acts: alloc::vec![Act::Ask(appraise)], proof: None })
+    }
+
+    /// An error on the connection spends its challenge, whatever message made it. [HS-6]
+    pub fn burn(&mut self) {
+        if matches!(self.state, State::AwaitRequest) {
+            self.state = State::Closed;
+        }
     }
 
     /// When the challenge dies, while it is unused. [HS-7]

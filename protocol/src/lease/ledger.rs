@@ -138,30 +138,45 @@ impl Ledger {
             input.device_leaf == lease.record.device_leaf
                 && input.custodian_leaf == lease.record.custodian_leaf
         );
-        if request.counter == lease.counter
+        let last = request.counter == lease.counter && lease.counter > Counter::new(0);
+        let live = lease.standing == LeaseStanding::Live && input.now < lease.lapse;
+        if last
+            && input.now < lease.lapse
             && let Some(answer) = &lease.answer
         {
             return Ok(RenewDecision::Repeat(answer.clone())); // [LEA-7]
         }
-        require!(LEA_15, request.counter == lease.counter.next());
+        // Where the stored answer is gone, an honest retry hears `ended`.
+        require!(LEA_15, request.counter == lease.counter.next() || (last && !live));
         match lease.may_renew(input) {
             Ok(()) => Ok(lease.renew(request, input.now, ttl_max, margin)),
             Err(_) => {
                 if lease.standing == LeaseStanding::Live {
-                    lease.standing = LeaseStanding::Ended;
+                    lease.end(LeaseStanding::Ended);
                 }
                 Ok(RenewDecision::End(lease.answer_frame(request, RenewalAnswer::Ended)))
             }
         }
     }
 
-    /// A renewal is durable: its answer is stored and the lease counts on. [LEA-6]
-    pub fn renewed(&mut self, id: &LeaseId, counter: Counter, answer: Vec<u8>, lapse: Instant) {
-        if let Some(lease) = self.leases.get_mut(id) {
-            lease.counter = counter;
-            lease.answer = Some(answer);
-            lease.lapse = lease.lapse.max(lapse);
+    /// A renewal is durable: the lease counts on, and its answer is stored and may leave. [LEA-6]
+    ///
+    /// `None` where the lease ended while the renewal was written: its answer never leaves.
+    pub fn renewed(
+        &mut self,
+        id: &LeaseId,
+        counter: Counter,
+        answer: Vec<u8>,
+        lapse: Instant,
+    ) -> Option<Vec<u8>> {
+        let lease = self.leases.get_mut(id)?;
+        lease.counter = counter;
+        lease.lapse = lease.lapse.max(lapse);
+        if lease.standing != LeaseStanding::Live {
+            return None; // [LEA-11] [LEA-14]
         }
+        lease.answer = Some(answer);
+        lease.answer.clone()
     }
 
     /// Ends covered leases and drops their stored answers. [REV-6] [LEA-9]

@@ -71,7 +71,11 @@ impl Tally {
         if self.shares.len() < self.threshold {
             return Ok(Outcome::Waiting);
         }
-        self.combine(manifest, suite).map(Outcome::Combined)
+        let combined = self.combine(manifest, suite);
+        if combined.is_err() {
+            self.shares.remove(&grant.custodian());
+        }
+        combined.map(Outcome::Combined)
     }
 
     fn combine(

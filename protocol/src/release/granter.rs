@@ -77,7 +77,7 @@ pub struct Grantor<'a> {
 
 impl Granter {
     /// Begins with the one durable transaction: lease and leaf, or nothing. [REL-3] [AUD-1]
-    pub(crate) fn begin(
+    pub fn begin(
         decided: Decided,
         lease: LeaseId,
         grantor: &Grantor<'_>,

@@ -79,11 +79,10 @@ pub fn check_grant(
     })
 }
 
-/// A liar may offer ten years; ttl-max is the owner's word, and a term below the margin is dead.
+/// A liar may offer ten years; ttl-max is the owner's word, and so is the least term. [LEA-12]
 fn terms_in_bounds(terms: &Terms, manifest: &KnownManifest) -> bool {
-    [terms.first, terms.term]
-        .iter()
-        .all(|term| *term <= manifest.ttl_max && *term > manifest.policy.margin)
+    let least = manifest.least_term();
+    [terms.first, terms.term].iter().all(|term| *term <= manifest.ttl_max && *term >= least)
 }
 
 impl Checked {

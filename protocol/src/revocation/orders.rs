@@ -120,11 +120,13 @@ pub enum Novelty {
 impl OrderSet {
     /// Judges an order by the serial rule, without changing anything. [REV-3]
     pub fn judge(&self, known: &KnownOrder) -> Result<Novelty, Violation> {
-        if self.orders.contains_key(&known.digest) {
-            return Ok(Novelty::AlreadyHeld);
-        }
         let order = &known.order;
         let held = self.subjects.get(&order.subject).copied().unwrap_or_default();
+        if self.orders.contains_key(&known.digest) {
+            // Held and overridden: acknowledging it again would say that it is in force. [REV-13]
+            let overridden = order.serial < held.highest();
+            return Ok(if overridden { Novelty::Superseded } else { Novelty::AlreadyHeld });
+        }
         match order.verb {
             Verb::Revoke => {
                 // Enrolment is an admission of serial 0: no serial can lock a subject out for ever.

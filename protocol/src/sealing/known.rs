@@ -8,7 +8,7 @@ use crate::ids::CustodianId;
 use crate::require::require;
 use crate::suite::{Digest, Label, Suite, VerifyKey};
 use crate::time::Span;
-use crate::wire::manifest::{CustodianEntry, Deployment, Manifest};
+use crate::wire::manifest::{CustodianEntry, Deployment, Manifest, Policy};
 use crate::wire::signed::{ObjectKind, Signed};
 
 /// A manifest that the owner signed and whose parameters hold together. [QRM-7] [LEA-12]
@@ -40,6 +40,11 @@ impl KnownManifest {
 
     pub fn custodian(&self, id: CustodianId) -> Option<&CustodianEntry> {
         self.manifest.custodians.iter().find(|entry| entry.id == id)
+    }
+
+    /// No lease term is shorter. [LEA-12]
+    pub fn least_term(&self) -> Span {
+        least_term(&self.manifest.policy)
     }
 
     /// How many shares, and how many counting leases, are needed.
@@ -76,11 +81,15 @@ fn parameters_hold(manifest: &Manifest) -> bool {
 /// Every term within ttl-max and at least four margins plus the gather window.
 fn terms_hold(manifest: &Manifest) -> bool {
     let policy = &manifest.policy;
-    let least = policy.margin.times(4).plus(policy.gather);
+    let least = least_term(policy);
     let sixty_seconds = Span::from_millis(60_000);
     [policy.first, policy.term].iter().all(|term| *term >= least && *term <= manifest.ttl_max)
         && policy.challenge_max <= sixty_seconds
         && policy.challenge_max > Span::ZERO
+}
+
+const fn least_term(policy: &Policy) -> Span {
+    policy.margin.times(4).plus(policy.gather)
 }
 
 /// A deployment record that the owner signed and whose thresholds intersect.

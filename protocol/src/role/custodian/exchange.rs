@@ -230,7 +230,13 @@ impl Custodian {
             if let Some(Ok(GranterStep::Refuse)) =
                 granter.map(|granter| granter.handle(GranterInput::Cancelled, suite))
             {
-                let _ = self.refuse(channel, Violation::SubjectRevoked, suite);
+                let gone =
+                    self.connections.get(&channel).is_some_and(|c| c.presence == Presence::Gone);
+                if gone {
+                    self.connections.remove(&channel);
+                } else {
+                    let _ = self.refuse(channel, Violation::SubjectRevoked, suite);
+                }
             }
         }
     }

@@ -361,6 +361,9 @@ impl Custodian {
         violation: Violation,
         suite: &mut impl Suite,
     ) -> Rejection {
+        if let Some(connection) = self.connections.get_mut(&channel) {
+            connection.verifier.burn(); // [HS-6]
+        }
         self.refusals += 1;
         let drawn = suite.fresh(Draw::Correlation.slot(self.refusals));
         let mut correlation = [0; CorrelationId::SIZE];

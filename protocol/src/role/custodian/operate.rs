@@ -273,8 +273,7 @@ impl Custodian {
         let judged = self.judge(approvals, suite);
         match judged {
             Ok((order, Novelty::Superseded)) => {
-                let superseded = Superseded { order: *order.digest() };
-                self.out.transmit(channel, Message::Superseded(superseded).to_frame());
+                self.send_superseded(channel, &order);
                 Ok(())
             }
             Ok((order, Novelty::New | Novelty::AlreadyHeld)) => {
@@ -283,6 +282,11 @@ impl Custodian {
             }
             Err(violation) => Err(self.refuse(channel, violation, suite)),
         }
+    }
+
+    fn send_superseded(&mut self, channel: ChannelId, order: &KnownOrder) {
+        let superseded = Superseded { order: *order.digest() };
+        self.out.transmit(channel, Message::Superseded(superseded).to_frame());
     }
 
     fn judge(
@@ -313,8 +317,18 @@ impl Custodian {
         let Some((order, channel)) = self.queued.pop_front() else {
             return Ok(());
         };
-        let digest = *order.digest();
-        let held = self.orders.contains(&digest);
+        // Judged again: what was applied while it waited may override it. [REV-3] [REV-13]
+        let held = match self.orders.judge(&order) {
+            Ok(novelty @ (Novelty::New | Novelty::AlreadyHeld)) => novelty == Novelty::AlreadyHeld,
+            Ok(Novelty::Superseded) => {
+                self.send_superseded(channel, &order);
+                return self.apply_next(suite);
+            }
+            Err(violation) => {
+                let _ = self.refuse(channel, violation, suite);
+                return self.apply_next(suite);
+            }
+        };
         self.applying = Some(Applying {
             order: order.clone(),
             progress: Progress::default(),

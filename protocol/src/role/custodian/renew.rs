@@ -115,7 +115,9 @@ impl Custodian {
             CustodianAnswer::Fenced => return Ok(()), // the device asks again
             _ => return Err(Misuse::WrongAnswer.into()),
         }
-        self.ledger.renewed(&lease, counter, answer.clone(), lapse);
+        let Some(answer) = self.ledger.renewed(&lease, counter, answer, lapse) else {
+            return Ok(());
+        };
         if self.connections.contains_key(&channel) {
             self.out.transmit(channel, answer);
         }

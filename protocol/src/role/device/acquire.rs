@@ -58,6 +58,7 @@ impl Device {
             attempt: self.attempts,
             incarnation,
             custody,
+            entries: alloc::vec::Vec::new(),
             exchanges,
             session: None,
             links: Default::default(),
@@ -244,7 +245,7 @@ impl Device {
                 self.out.report(Report::ExchangeClosed { custodian, violation: None });
             }
         }
-        let entries = model.entries();
+        let entries = model.ready_entries();
         if enough(entries.len(), model.manifest.threshold()).is_err() {
             return self.abandon(CustodyInput::TooFew);
         }
@@ -257,6 +258,7 @@ impl Device {
         );
         let gpu = transcript::gpu_nonce(suite, &session);
         model.custody.handle(CustodyInput::EntriesComplete { session })?;
+        model.entries = entries;
         let collect = DeviceEffect::CollectEvidence { session, gpu, attempt: model.attempt };
         self.out.ask(collect, Work::Evidence);
         Ok(())
@@ -274,7 +276,7 @@ impl Device {
         let Custody::Attesting { session } = model.custody else {
             return Err(Misuse::WrongState.into());
         };
-        let entries = model.entries();
+        let entries = model.entries.clone();
         let until = now.after(model.manifest.policy.challenge_max);
         let threshold = model.manifest.threshold();
         model.custody.handle(CustodyInput::EvidenceCollected { sent: now, until, threshold })?;
@@ -307,7 +309,7 @@ impl Device {
                 }
             }
         }
-        Ok(())
+        self.advance(now, suite)
     }
 
     pub(super) fn on_grant(
@@ -407,7 +409,7 @@ fn enough(ready: usize, threshold: usize) -> Result<(), Violation> {
 
 impl Model {
     /// The entries of every ready exchange, ascending. [HS-9]
-    fn entries(&self) -> alloc::vec::Vec<Entry> {
+    fn ready_entries(&self) -> alloc::vec::Vec<Entry> {
         let entry = |(id, exchange): (&CustodianId, &Exchange)| {
             let digest: Digest = exchange.attester.ready()?.entry;
             Some(Entry { custodian: *id, digest })

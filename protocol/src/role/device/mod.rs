@@ -25,6 +25,7 @@ use crate::suite::{
     DeviceId, DeviceSecret, Digest, Exporter, Incarnation, LeafKey, Suite, VerifyKey,
 };
 use crate::time::{Instant, Rebase, Span};
+use crate::wire::evidence::Entry;
 use crate::wire::message::{Message, Received};
 use crate::wire::signed::Signed;
 
@@ -96,6 +97,8 @@ struct Model {
     attempt: Attempt,
     incarnation: Incarnation,
     custody: Custody,
+    /// What the session was computed over; who leaves after that stays listed. [HS-18]
+    entries: Vec<Entry>,
     exchanges: BTreeMap<CustodianId, Exchange>,
     /// The session whose Evidence was made, and the clock before its first request left. [LEA-1]
     session: Option<(Digest, Instant)>,
