@@ -6,44 +6,58 @@ use crate::args::SelftestArgs;
 use crate::failure::Failure;
 
 pub fn run(args: &SelftestArgs) -> Result<(), Failure> {
-    let report = match &args.vectors {
+    let mut report = match &args.vectors {
         Some(folder) => run_folder(folder)?,
         None => run_built_in(),
     };
+    report.files.iter_mut().for_each(|file| file.status = status(file));
     let count = |status| report.files.iter().filter(|file| file.status == status).count();
     let (passed, failed, unused) =
         (count(Status::Passed), count(Status::Failed), count(Status::NotInUse));
     if args.json {
-        let files = serde_json::to_value(&report.files)?;
-        println!(
-            "{}",
-            serde_json::json!({ "files": files, "passed": passed, "failed": failed, "not_in_use": unused })
-        );
+        let counts = serde_json::json!({
+            "files": serde_json::to_value(&report.files)?,
+            "passed": passed, "failed": failed, "not_in_use": unused,
+        });
+        println!("{counts}");
     } else {
-        report.files.iter().filter(|file| file.status != Status::NotInUse).for_each(print);
-        if unused > 0 {
-            println!("not in use here, so not run:");
-            let files = report.files.iter().filter(|file| file.status == Status::NotInUse);
-            files.for_each(|file| println!("  {} ({})", file.file, file.algorithm));
-        }
+        let in_use = report.files.iter().filter(|file| file.status != Status::NotInUse);
+        in_use.for_each(print);
+        print_unused(report.files.iter().filter(|file| file.status == Status::NotInUse));
         println!("{passed} passed, {failed} failed, {unused} not in use");
     }
     match (failed, passed) {
         (0, 1..) => Ok(()),
-        (0, 0) => Err(Failure::Checks("no file of an algorithm that is in use: nothing was shown".into())),
+        (0, 0) => Err(Failure::Checks("no file is of an algorithm in use: nothing was shown".into())),
         _ => Err(Failure::Checks(format!("{failed} of {} self-tests failed", failed + passed))),
     }
+}
+
+/// A file whose every vector is of other parameters, such as another curve, is not in use here.
+fn status(file: &FileReport) -> Status {
+    let only_others = file.passed == 0 && file.failed == 0 && file.skipped > 0;
+    if only_others { Status::NotInUse } else { file.status }
 }
 
 fn print(file: &FileReport) {
     let mark = if file.status == Status::Passed { "pass" } else { "FAIL" };
     let FileReport { file: name, algorithm, backend, passed, failed, skipped, .. } = file;
-    print!("{mark}  {name:<44} {algorithm:<24} {backend:<12} {passed:>6} passed");
+    print!("{mark}  {algorithm:<16} {backend:<17} {passed:>4} passed");
     if *failed > 0 {
         print!(", {failed} failed (first: {:?})", file.failures);
     }
     if *skipped > 0 {
         print!(", {skipped} of other parameters");
     }
-    println!();
+    println!("  {name}");
+}
+
+fn print_unused<'a>(files: impl Iterator<Item = &'a FileReport>) {
+    for (number, file) in files.enumerate() {
+        if number == 0 {
+            println!("not in use here, so not run:");
+        }
+        let algorithm = if file.backend.is_empty() { "" } else { "other parameters of " };
+        println!("  {} ({algorithm}{})", file.file, file.algorithm);
+    }
 }

@@ -30,7 +30,6 @@ use crate::failure::{Failure, io_at};
 use crate::seal::check_parameters;
 
 use report::Report;
-use stage::Stage;
 
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     refuse(args)?;
@@ -56,8 +55,9 @@ fn play(args: &DemoArgs, folder: &Path, report: &mut Report) -> Result<(), Failu
     attacks::host_read(&mut stage, report)?;
     revocation::revoke(&mut stage, report)?;
     audit::verify(&mut stage, report)?;
-    let Stage { logs, .. } = stage;
-    replay::replay(&logs, report)
+    let (logs, manifest) = (stage.logs.clone(), stage.sealed.manifest.clone());
+    drop(stage); // every process has written its last event
+    replay::replay(&logs, &manifest, args.on_host_read, report)
 }
 
 /// What this build or PROTOCOL section 0 does not allow.
