@@ -99,7 +99,8 @@ impl Log {
         key: &VerifyKey,
         receipts: &[Signed],
     ) -> Result<usize, Failure> {
-        let hashes: Vec<_> = self.leaves.iter().map(|leaf| leaf_hash(entry(leaf).as_bytes())).collect();
+        let hashes: Vec<_> =
+            self.leaves.iter().map(|leaf| leaf_hash(entry(leaf).as_bytes())).collect();
         let mut matched = 0;
         for receipt in receipts {
             let statement: GrantStatement = receipt.payload()?;
@@ -108,7 +109,9 @@ impl Log {
             }
             let index = statement.index_in_log;
             let refuse = |why: &str| {
-                Failure::Refused(format!("custodian {id}: receipt of log index {index}: {why} [AUD-8]"))
+                Failure::Refused(format!(
+                    "custodian {id}: receipt of log index {index}: {why} [AUD-8]"
+                ))
             };
             verify(key, &receipt.message(ObjectKind::Grant), receipt.signature())
                 .map_err(|_| refuse("not signed by this custodian"))?;

@@ -23,14 +23,24 @@ use crate::failure::{Failure, io_at};
 #[serde(rename_all = "kebab-case", tag = "ask")]
 pub enum DeviceAsk {
     /// Acquire the model and load it; answers progress, then how it went.
-    Load { model: PathBuf },
+    Load {
+        model: PathBuf,
+    },
     /// Give the model up.
     Release,
     Status,
     /// MACs of every tensor under the owner's nonce.
-    Prove { nonce: String, signature: String },
+    Prove {
+        nonce: String,
+        signature: String,
+    },
     /// One request under the lease: a keyed checksum of a tensor slice.
-    Use { tensor: String, start: u64, end: u64, key: String },
+    Use {
+        tensor: String,
+        start: u64,
+        end: u64,
+        key: String,
+    },
     /// The signed grants, without the shares.
     Receipts,
 }

@@ -23,7 +23,9 @@ impl Failure {
 
     pub fn text(&self) -> &str {
         match self {
-            Self::Refused(text) | Self::Checks(text) | Self::Usage(text) | Self::Missing(text) => text,
+            Self::Refused(text) | Self::Checks(text) | Self::Usage(text) | Self::Missing(text) => {
+                text
+            }
         }
     }
 

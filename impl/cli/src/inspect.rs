@@ -35,9 +35,13 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
     match (&manifest, args.owner.is_some()) {
         (None, _) => println!("manifest     none: this is only what the file says of itself"),
         (Some(manifest), signed) => {
-            let verified = if signed { "signed by the owner" } else { "signature not verified: no --owner" };
+            let verified =
+                if signed { "signed by the owner" } else { "signature not verified: no --owner" };
             println!("manifest     agrees; {verified}");
-            println!("custody      {} of {} custodians, {} may lie", manifest.k, manifest.n, manifest.f);
+            println!(
+                "custody      {} of {} custodians, {} may lie",
+                manifest.k, manifest.n, manifest.f
+            );
         }
     }
     println!("{:>8}  {:>14}  {:>14}  salt", "tensor", "offset", "bytes");
@@ -62,11 +66,14 @@ fn agree(
         KnownManifest::verify(&mut ByteSuite::new(), &key, &signed)
             .map_err(|error| Failure::refused(format!("`{}`: {error}", path.display())))?;
     }
-    let manifest: Manifest = decode(signed.payload_bytes(), Message::CAP)
-        .map_err(|error| Failure::refused(format!("`{}`: not a manifest: {error}", path.display())))?;
+    let manifest: Manifest = decode(signed.payload_bytes(), Message::CAP).map_err(|error| {
+        Failure::refused(format!("`{}`: not a manifest: {error}", path.display()))
+    })?;
     let differs = |what: &str| {
         let (file, path) = (file.display(), path.display());
-        Err(Failure::refused(format!("`{file}`: {what} differs from the manifest `{path}` [SEAL-8]")))
+        Err(Failure::refused(format!(
+            "`{file}`: {what} differs from the manifest `{path}` [SEAL-8]"
+        )))
     };
     if *manifest.weights.as_bytes() != table.weights {
         return differs("the weights id");

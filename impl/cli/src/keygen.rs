@@ -36,7 +36,10 @@ pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
     println!("deployment {}", made.deployment);
     println!("  owner      {}", args.dir.join("owner").display());
     println!("  operators  {} in {}", args.operators, args.dir.join("operators").display());
-    println!("  custodians {}", screen::list((1..=args.custodians).map(|n| format!("custodian-{n}"))));
+    println!(
+        "  custodians {}",
+        screen::list((1..=args.custodians).map(|n| format!("custodian-{n}")))
+    );
     for (number, device) in (1..).zip(&made.devices) {
         println!("  device-{number}   {}", hex(device.as_bytes()));
     }
@@ -51,10 +54,17 @@ pub struct Generated {
 }
 
 /// Makes the folder `dir` and everything in it, or nothing.
-pub fn generate(dir: &Path, custodians: u8, devices: u8, operators: u8) -> Result<Generated, Failure> {
+pub fn generate(
+    dir: &Path,
+    custodians: u8,
+    devices: u8,
+    operators: u8,
+) -> Result<Generated, Failure> {
     if dir.symlink_metadata().is_ok() {
         let dir = dir.display();
-        return Err(Failure::refused(format!("`{dir}`: exists already, and keys are never overwritten")));
+        return Err(Failure::refused(format!(
+            "`{dir}`: exists already, and keys are never overwritten"
+        )));
     }
     let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let staged = tempfile::Builder::new()
@@ -80,12 +90,14 @@ fn fill(
     let deployment = DeploymentId::new(id);
     let about = About { deployment: hex(&id), custodian: None };
     let owner = owner_folder(house, &about)?;
-    let (ca, root) = (DeploymentCa::generate("development")?, CustodianRoot::generate("development")?);
+    let (ca, root) =
+        (DeploymentCa::generate("development")?, CustodianRoot::generate("development")?);
     save_identity(&house.owner().0, "ca", &[ca.certificate().clone()], &ca.key_pem())?;
     save_identity(&house.owner().0, "root", &[root.certificate().clone()], &root.key_pem())?;
     let public = owner.public();
 
-    let operators = operators_folder(house, &about, &public, &ca.issue_node("operators")?, operators)?;
+    let operators =
+        operators_folder(house, &about, &public, &ca.issue_node("operators")?, operators)?;
     for custodian in 1..=custodians {
         custodian_folder(house, &about, &public, &root, CustodianId::new(custodian))?;
     }

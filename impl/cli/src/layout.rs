@@ -72,7 +72,10 @@ impl Folder {
 
     /// The two identity keys of a device, GPU and platform.
     pub fn device_keys(&self) -> Result<(SigningKey, SigningKey), Failure> {
-        Ok((SigningKey::load(&self.path("gpu.pem"))?, SigningKey::load(&self.path("platform.pem"))?))
+        Ok((
+            SigningKey::load(&self.path("gpu.pem"))?,
+            SigningKey::load(&self.path("platform.pem"))?,
+        ))
     }
 }
 

@@ -13,7 +13,8 @@ use crate::screen;
 
 pub fn run(args: &LoadArgs) -> Result<(), Failure> {
     let socket = Folder(args.device.clone()).path("control.sock");
-    let model = fs::canonicalize(&args.model).map_err(|e| io_at(&args.model, "open the file", &e))?;
+    let model =
+        fs::canonicalize(&args.model).map_err(|e| io_at(&args.model, "open the file", &e))?;
     if args.replace {
         // A device that holds nothing has nothing to give up.
         let _ = ask(&socket, &DeviceAsk::Release);
@@ -29,9 +30,14 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
         println!("{loaded}");
         return Ok(());
     }
-    let time = |name: &str| screen::duration(Duration::from_micros(loaded[name].as_u64().unwrap_or(0)));
+    let time =
+        |name: &str| screen::duration(Duration::from_micros(loaded[name].as_u64().unwrap_or(0)));
     println!("released in {}", time("release_micros"));
-    println!("loaded in   {} into {}", time("load_micros"), loaded["backing"].as_str().unwrap_or("?"));
+    println!(
+        "loaded in   {} into {}",
+        time("load_micros"),
+        loaded["backing"].as_str().unwrap_or("?")
+    );
     let left_out = loaded["left_out"].as_array().map_or(&[][..], Vec::as_slice);
     if !left_out.is_empty() {
         println!("left out    custodian {}", screen::list(left_out));

@@ -15,12 +15,15 @@ pub fn run(args: &NodeArgs) -> Result<(), Failure> {
     let runtime = role::begin(&args.role)?;
     let issuer = load_issuer(&Folder(args.dir.clone()))?;
     let _guard = runtime.enter();
-    let listener = relay::bind(&args.socket).map_err(|e| io_at(&args.socket, "open the socket", &e))?;
+    let listener =
+        relay::bind(&args.socket).map_err(|e| io_at(&args.socket, "open the socket", &e))?;
     let ids = screen::list(args.custodians.iter().map(|(id, _)| id));
     let json = serde_json::json!({ "role": "node", "socket": args.socket });
     let text = format!("node relays to custodians {ids} at {}", args.socket.display());
     role::ready(&args.role, json, &text)?;
-    runtime.block_on(Relay::new(args.custodians.iter().copied().collect(), Some(issuer)).serve(listener));
+    runtime.block_on(
+        Relay::new(args.custodians.iter().copied().collect(), Some(issuer)).serve(listener),
+    );
     Ok(())
 }
 

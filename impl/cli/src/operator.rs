@@ -36,7 +36,8 @@ impl Operators {
     pub fn load(household: &Household) -> Result<Self, Failure> {
         let folder = household.operators();
         let keys = household.operator_keys();
-        let keys = keys.iter().map(|path| Ok(OperatorKey::load(path)?)).collect::<Result<_, Failure>>()?;
+        let keys =
+            keys.iter().map(|path| Ok(OperatorKey::load(path)?)).collect::<Result<_, Failure>>()?;
         let deployment = folder.about()?.deployment()?;
         Ok(Self { tls: client_tls(&folder)?, keys, deployment })
     }
@@ -61,7 +62,11 @@ impl Operators {
     }
 
     /// Lets a recovering custodian serve; one that serves is left alone. [AUD-5]
-    pub async fn activate(&self, line: &mut Line, manifest: &KnownManifest) -> Result<Status, Failure> {
+    pub async fn activate(
+        &self,
+        line: &mut Line,
+        manifest: &KnownManifest,
+    ) -> Result<Status, Failure> {
         let status = self.query(line).await?;
         if status.standing != StandingCode::Recovering {
             return Ok(status);
@@ -95,7 +100,8 @@ impl Operators {
         &self,
         sign: impl Fn(&OperatorKey) -> Result<Signed, E>,
     ) -> Result<Approvals, Failure> {
-        let approvals = self.keys.iter().map(|key| Ok(sign(key)?)).collect::<Result<Vec<_>, Failure>>()?;
+        let approvals =
+            self.keys.iter().map(|key| Ok(sign(key)?)).collect::<Result<Vec<_>, Failure>>()?;
         List::new(approvals).ok_or_else(|| Failure::refused("there is no operator's key [REV-2]"))
     }
 }
@@ -130,9 +136,10 @@ impl Line {
     pub async fn submit(&mut self, approvals: &Approvals) -> Result<Signed, Failure> {
         match self.ask(Submit { approvals: approvals.clone() }.into()).await? {
             Message::Acknowledged(acknowledged) => Ok(acknowledged.statement),
-            Message::Superseded(_) => {
-                Err(Failure::Refused(format!("custodian {}: a newer order of this subject is held [REV-13]", self.id)))
-            }
+            Message::Superseded(_) => Err(Failure::Refused(format!(
+                "custodian {}: a newer order of this subject is held [REV-13]",
+                self.id
+            ))),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -152,13 +159,19 @@ impl Line {
                 "custodian {id}: refused; its log says why under {}",
                 refused.correlation
             )),
-            other => Failure::Refused(format!("custodian {id}: answered with {}", other.kind().name())),
+            other => {
+                Failure::Refused(format!("custodian {id}: answered with {}", other.kind().name()))
+            }
         }
     }
 }
 
 /// Opens a channel under any identity.
-pub async fn connect(tls: &ClientTls, id: CustodianId, address: SocketAddr) -> Result<Line, Failure> {
+pub async fn connect(
+    tls: &ClientTls,
+    id: CustodianId,
+    address: SocketAddr,
+) -> Result<Line, Failure> {
     let said = |error: &dyn std::error::Error| {
         Failure::Refused(format!("custodian {id} at {address}: {}", chain(error)))
     };
@@ -177,7 +190,10 @@ fn client_tls(folder: &Folder) -> Result<ClientTls, Failure> {
 }
 
 /// A manifest that this owner signed.
-pub fn known_manifest(path: &Path, household: &Household) -> Result<(KnownManifest, Signed), Failure> {
+pub fn known_manifest(
+    path: &Path,
+    household: &Household,
+) -> Result<(KnownManifest, Signed), Failure> {
     let signed = crate::files::read_signed(path, "a signed manifest")?;
     let owner = household.operators().owner()?;
     let known = KnownManifest::verify(&mut ByteSuite::new(), &owner, &signed)

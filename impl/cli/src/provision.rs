@@ -31,7 +31,10 @@ pub fn run(args: &ProvisionArgs) -> Result<(), Failure> {
             "epoch": status.epoch.value(),
         }));
         if !args.json {
-            println!("custodian {id} serves: generation {}, epoch {}", status.generation, status.epoch);
+            println!(
+                "custodian {id} serves: generation {}, epoch {}",
+                status.generation, status.epoch
+            );
         }
     }
     if args.json {

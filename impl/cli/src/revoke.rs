@@ -122,7 +122,8 @@ impl Revocation<'_> {
                 effective_at = Some(Instant::now());
             }
         }
-        let (Ok(proof), Some(effective_at)) = (effective(self.manifest, &acks), effective_at) else {
+        let (Ok(proof), Some(effective_at)) = (effective(self.manifest, &acks), effective_at)
+        else {
             return Err(not_effective(NotEffective { have: acks.count(), need }, &silent));
         };
         let dead = if wait { self.await_dead(lines, digest, need, tell).await? } else { 0 };
@@ -156,7 +157,9 @@ impl Revocation<'_> {
         }
         if dead.count() < need {
             let (have, why) = (dead.count(), silent.join("; "));
-            return Err(Failure::Refused(format!("effective, but dead at {have} of {need} only: {why}")));
+            return Err(Failure::Refused(format!(
+                "effective, but dead at {have} of {need} only: {why}"
+            )));
         }
         Ok(dead.count())
     }

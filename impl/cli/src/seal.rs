@@ -15,12 +15,12 @@ use split_custody_protocol::ids::{
 use split_custody_protocol::sealing::{KnownDeployment, KnownManifest};
 use split_custody_protocol::suite::{Digest, SuiteId};
 use split_custody_protocol::wire::codec::List;
+use split_custody_protocol::wire::encode;
 use split_custody_protocol::wire::evidence::EvidenceKind;
 use split_custody_protocol::wire::manifest::{
     CustodianEntry, Deployment, Manifest, Policy, Table, TableRow,
 };
 use split_custody_protocol::wire::standing::Provision;
-use split_custody_protocol::wire::encode;
 use split_custody_weights as weights;
 use split_custody_weights::{Ids, SealedTable, Threads};
 
@@ -96,7 +96,8 @@ impl Sealing<'_> {
         check_parameters(n, self.threshold, self.faulty)?;
         check_terms(self.terms)?;
         let owner = OwnerKey::load(&self.household.owner().path("owner.pem"))?;
-        let deployment = read_signed(&self.household.owner().path(DEPLOYMENT), "a deployment record")?;
+        let deployment =
+            read_signed(&self.household.owner().path(DEPLOYMENT), "a deployment record")?;
         let mut suite = ByteSuite::new();
         let known = KnownDeployment::verify(&mut suite, &owner.public(), &deployment)?;
 
@@ -160,7 +161,8 @@ impl Sealing<'_> {
         set: ShareSetId,
         dealing: &Dealing,
     ) -> Result<Manifest, Failure> {
-        let (weights, version) = (WeightsId::new(table.weights), WeightsVersion::new(table.version));
+        let (weights, version) =
+            (WeightsId::new(table.weights), WeightsVersion::new(table.version));
         let commitments = dealing.commitments();
         let entries = commitments
             .iter()
@@ -227,9 +229,9 @@ pub fn check_parameters(n: u8, k: u8, f: u8) -> Result<(), Failure> {
     match (n, k, f) {
         (0, ..) => refuse("there are no custodians: 1 <= k <= n <= 255 is needed [QRM-7]".into()),
         (_, 0, _) => refuse("threshold k is 0: at least one share must be needed [QRM-7]".into()),
-        (n, k, _) if k > n => {
-            refuse(format!("threshold k is {k} and there are n = {n} custodians: k <= n is needed [QRM-7]"))
-        }
+        (n, k, _) if k > n => refuse(format!(
+            "threshold k is {k} and there are n = {n} custodians: k <= n is needed [QRM-7]"
+        )),
         (_, k, f) if f >= k => refuse(format!(
             "f is {f} and k is {k}: f liars could release the key among themselves; f < k is needed [QRM-7]"
         )),
@@ -273,7 +275,9 @@ fn wire_table(table: &SealedTable) -> Result<Table, Failure> {
     })
 }
 
-fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> Result<List<T, MIN, MAX>, Failure> {
+fn list<T, const MIN: usize, const MAX: usize>(
+    items: Vec<T>,
+) -> Result<List<T, MIN, MAX>, Failure> {
     let count = items.len();
     List::new(items).ok_or_else(|| {
         Failure::refused(format!("a list of {count} where {MIN} to {MAX} are allowed [WIRE-1]"))

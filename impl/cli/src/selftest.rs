@@ -28,7 +28,9 @@ pub fn run(args: &SelftestArgs) -> Result<(), Failure> {
     }
     match (failed, passed) {
         (0, 1..) => Ok(()),
-        (0, 0) => Err(Failure::Checks("no file is of an algorithm in use: nothing was shown".into())),
+        (0, 0) => {
+            Err(Failure::Checks("no file is of an algorithm in use: nothing was shown".into()))
+        }
         _ => Err(Failure::Checks(format!("{failed} of {} self-tests failed", failed + passed))),
     }
 }

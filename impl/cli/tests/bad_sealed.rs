@@ -116,7 +116,8 @@ fn wrong_key_share_for_another_custodian_is_refused() {
     let deployment = Deployment::custodians();
     good(&deployment.seal("model.sealed", &[]));
     let folder = deployment.path();
-    fs::copy(folder.join("model.sealed.provision-2"), folder.join("model.sealed.provision-1")).unwrap();
+    fs::copy(folder.join("model.sealed.provision-2"), folder.join("model.sealed.provision-1"))
+        .unwrap();
     refused(&deployment.provision("model.sealed"), &["custodian 1", "refused"]);
     let said = deployment.custodians[0].said();
     assert!(said.contains("HS-4"), "{said}");
@@ -128,7 +129,8 @@ fn unknown_custodian_is_refused() {
     good(&deployment.seal("model.sealed", &[]));
     let provision = ["provision", "model.sealed", "--keys", "keys", "--custodian", "9=127.0.0.1:9"];
     refused(&deployment.run(&provision), &["custodian 9 is not in the manifest"]);
-    let malformed = deployment.run(&["node", "--dir", "keys/node", "--socket", "s", "--custodian", "1"]);
+    let malformed =
+        deployment.run(&["node", "--dir", "keys/node", "--socket", "s", "--custodian", "1"]);
     assert_eq!(malformed.status.code(), Some(2));
     assert!(stderr(&malformed).contains("is not ID=ADDRESS"));
     // Custodian 2 answers at the address that is given for custodian 1.

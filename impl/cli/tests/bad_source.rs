@@ -191,9 +191,17 @@ fn keygen_makes_keys_that_only_their_owner_can_read() {
     use std::os::unix::fs::PermissionsExt;
     let folder = with_keys();
     let keys = folder.path().join("keys");
-    let files = ["owner/owner.pem", "operators/operator-1.pem", "operators/issuer.key",
-        "custodian-1/kek.pem", "custodian-1/grant.pem", "custodian-1/leaf.key", "device-1/gpu.pem",
-        "device-1/platform.pem", "node/issuer.key"];
+    let files = [
+        "owner/owner.pem",
+        "operators/operator-1.pem",
+        "operators/issuer.key",
+        "custodian-1/kek.pem",
+        "custodian-1/grant.pem",
+        "custodian-1/leaf.key",
+        "device-1/gpu.pem",
+        "device-1/platform.pem",
+        "node/issuer.key",
+    ];
     for file in files {
         let mode = fs::metadata(keys.join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");

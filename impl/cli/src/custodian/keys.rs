@@ -4,9 +4,9 @@ use std::sync::{PoisonError, RwLock};
 
 use split_custody_keys::{SoftCustody, manifest_digest, provision_context};
 use split_custody_protocol::suite::{Digest, SealedShare, Signature};
+use split_custody_protocol::wire::decode;
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::standing::{Provision, ProvisionStatement};
-use split_custody_protocol::wire::decode;
 use split_custody_runtime::effects::{CustodyKeys, Outage, RewrapOrder};
 
 /// Software keys and the provisioned share.
@@ -54,7 +54,9 @@ impl CustodyKeys for Keys {
         let share = self.share.read().unwrap_or_else(PoisonError::into_inner);
         let share = share
             .as_ref()
-            .filter(|share| share.statement.set == order.set && share.statement.index == order.index)
+            .filter(|share| {
+                share.statement.set == order.set && share.statement.index == order.index
+            })
             .ok_or(Outage)?;
         self.custody
             .rewrap(&share.sealed, &share.context, order.suite, &order.to, &order.context)

@@ -135,8 +135,11 @@ async fn tell(id: u8, mut news: mpsc::UnboundedReceiver<Observed>) {
     while let Some(observed) = news.recv().await {
         match observed {
             Observed::Report(Report::Refused { channel, violation, correlation }) => {
-                let correlation = correlation.map_or_else(String::new, |c| hex(&c.as_bytes()[..16]));
-                eprintln!("custodian {id}: channel {channel}: refused: {violation} ({correlation})");
+                let correlation =
+                    correlation.map_or_else(String::new, |c| hex(&c.as_bytes()[..16]));
+                eprintln!(
+                    "custodian {id}: channel {channel}: refused: {violation} ({correlation})"
+                );
             }
             Observed::Report(Report::Granted { lease, index }) => {
                 eprintln!("custodian {id}: granted lease {lease}, log index {index}");
@@ -158,6 +161,9 @@ pub fn store_paths(folder: &std::path::Path) -> (PathBuf, PathBuf) {
 }
 
 /// The log of a custodian that is not running.
-pub fn log_in(folder: &std::path::Path, id: split_custody_protocol::ids::CustodianId) -> Result<Value, Failure> {
+pub fn log_in(
+    folder: &std::path::Path,
+    id: split_custody_protocol::ids::CustodianId,
+) -> Result<Value, Failure> {
     store::log_of(&mut store::open(folder, id)?)
 }

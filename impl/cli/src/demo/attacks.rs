@@ -47,18 +47,38 @@ fn reset(stage: &mut Stage<'_>, report: &mut Report, before: &str) -> Result<(),
         after = status["incarnation"].as_str().unwrap_or_default().to_owned();
         Ok(status["guard"] == "Clean" && !after.is_empty() && after != before)
     })?;
-    report.timed("host read", start.elapsed(), "the host asks for device memory; keys die, memory is scrubbed");
+    report.timed(
+        "host read",
+        start.elapsed(),
+        "the host asks for device memory; keys die, memory is scrubbed",
+    );
     check_refused(report, refused);
     let status = stage.status()?;
     let wiped = status["custody"] == "Idle" && status["counting"] == 0;
-    let detail = format!("from {} to {}; no lease counts, no model is held", name(before), name(&after));
-    report.check("host-read-resets", "a new incarnation begins, and the model is gone", wiped, detail);
+    let detail =
+        format!("from {} to {}; no lease counts, no model is held", name(before), name(&after));
+    report.check(
+        "host-read-resets",
+        "a new incarnation begins, and the model is gone",
+        wiped,
+        detail,
+    );
     let used = uses::once(stage);
-    report.refused("old-leases-useless", "the leases of the old incarnation admit nothing", used, "");
+    report.refused(
+        "old-leases-useless",
+        "the leases of the old incarnation admit nothing",
+        used,
+        "",
+    );
     let loaded = report.stage("re-attest", || {
         Ok((stage.load()?, "fresh evidence of the new incarnation; released and loaded".into()))
     })?;
-    report.check("re-attested", "attested afresh, the device is released the key again", loaded.is_object(), released(&loaded));
+    report.check(
+        "re-attested",
+        "attested afresh, the device is released the key again",
+        loaded.is_object(),
+        released(&loaded),
+    );
     equal(stage, report, "tensors-equal-again", "every tensor equals the source again")?;
     let served = uses::once(stage)?;
     report.check("serves-again", "requests are served again", served, "");

@@ -33,9 +33,19 @@ pub fn verify(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure>
         }
     }
     let logs = stage.custodians.len();
-    report.timed("audit", start.elapsed(), &format!("{logs} logs, {leaves} leaves, {} signed grants", receipts.len()));
-    let detail = failed.clone().unwrap_or_else(|| format!("{logs} roots recomputed over {leaves} leaves"));
-    report.check("audit-roots", "every custodian's log has the root of its leaves", failed.is_none(), detail);
+    report.timed(
+        "audit",
+        start.elapsed(),
+        &format!("{logs} logs, {leaves} leaves, {} signed grants", receipts.len()),
+    );
+    let detail =
+        failed.clone().unwrap_or_else(|| format!("{logs} roots recomputed over {leaves} leaves"));
+    report.check(
+        "audit-roots",
+        "every custodian's log has the root of its leaves",
+        failed.is_none(),
+        detail,
+    );
     let pass = failed.is_none() && matched == receipts.len() && !receipts.is_empty();
     let detail = format!("{matched} of {} receipts proved included", receipts.len());
     report.check("audit-receipts", "every signed grant has its leaf at its index", pass, detail);

@@ -94,9 +94,9 @@ impl Folder {
     fn new(keep: Option<&Path>) -> Result<Self, Failure> {
         let Some(path) = keep else {
             let folder = tempfile::Builder::new().prefix("custody-").tempdir();
-            return Ok(Self::Gone(folder.map_err(|e| {
-                io_at(&std::env::temp_dir(), "create a folder in it", &e)
-            })?));
+            return Ok(Self::Gone(
+                folder.map_err(|e| io_at(&std::env::temp_dir(), "create a folder in it", &e))?,
+            ));
         };
         fs::create_dir(path).map_err(|e| io_at(path, "create the folder", &e))?;
         let path = fs::canonicalize(path).map_err(|e| io_at(path, "find the folder", &e))?;

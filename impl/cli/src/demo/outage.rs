@@ -34,7 +34,12 @@ pub fn survive(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure
         "{} requests served, {} refused; {renewed} renewals; {counting} leases count after more than a term",
         seen.good, seen.refused
     );
-    report.check("outage-leases-go-on", "leases outlive an HSM outage of more than one term", pass, detail);
+    report.check(
+        "outage-leases-go-on",
+        "leases outlive an HSM outage of more than one term",
+        pass,
+        detail,
+    );
 
     stage.ask(&DeviceAsk::Release)?;
     let tried = stage.load();
@@ -44,7 +49,12 @@ pub fn survive(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure
     let again = report.stage("recover", || {
         Ok((stage.load()?, "the keys are back; released and loaded again".into()))
     })?;
-    report.check("outage-over", "the outage over, the key is released again", again.is_object(), released(&again));
+    report.check(
+        "outage-over",
+        "the outage over, the key is released again",
+        again.is_object(),
+        released(&again),
+    );
     Ok(())
 }
 
@@ -58,7 +68,8 @@ fn switch(stage: &Stage<'_>, down: bool) -> Result<(), Failure> {
 
 /// How a release went, for a check.
 pub fn released(loaded: &Value) -> String {
-    let time = |name: &str| screen::duration(Duration::from_micros(loaded[name].as_u64().unwrap_or(0)));
+    let time =
+        |name: &str| screen::duration(Duration::from_micros(loaded[name].as_u64().unwrap_or(0)));
     format!("released in {}, loaded in {}", time("release_micros"), time("load_micros"))
 }
 

@@ -54,7 +54,8 @@ pub fn prepare<'a>(
     let sealed_path = folder.join("model.sealed.safetensors");
     let sealed = seal(args, &source, &household, &sealed_path, report)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let operators = Operators::load(&household)?;
     let mut custodians = report.stage("custodians", || {
         let started: Result<Vec<_>, _> =
@@ -104,7 +105,8 @@ fn introduce(args: &DemoArgs, source: &Source, report: &mut Report) {
     report.say(&format!("  {k} of {n} custodians release, {f} may lie (n/k/f = {n}/{k}/{f})."));
     report.say(&format!("  A revocation needs {}.", needed(n, k, f)));
     report.say("  A sole operator signs orders and changes (1 and 1).");
-    report.say("  Keys are software keys; the device is simulated, and isolated by software only.\n");
+    report
+        .say("  Keys are software keys; the device is simulated, and isolated by software only.\n");
 }
 
 /// How many acknowledgements a revocation needs, and why.
@@ -156,8 +158,14 @@ fn seal(
 fn custodian(household: &Household, id: u8, logs: &Path) -> Result<Custodian, Failure> {
     let name = format!("custodian-{id}");
     let arguments = arguments![
-        "custodian", "--dir", household.custodian(id).0, "--listen", "127.0.0.1:0", "--scannable",
-        "--log", logs.join(format!("{name}.jsonl")),
+        "custodian",
+        "--dir",
+        household.custodian(id).0,
+        "--listen",
+        "127.0.0.1:0",
+        "--scannable",
+        "--log",
+        logs.join(format!("{name}.jsonl")),
     ];
     let process = Process::start(&name, logs, &arguments)?;
     let address = process.ready["address"].as_str().and_then(|address| address.parse().ok());

@@ -20,18 +20,43 @@ pub fn first(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure> 
     report.begin("release");
     let loaded = stage.load()?;
     let part = |name: &str| Duration::from_micros(loaded[name].as_u64().unwrap_or(0));
-    report.timed("gather", part("gather_micros"), "mutual TLS 1.3 that ends in the device; challenges");
-    report.timed("attest", part("attest_micros"), "one evidence over every channel and key of this session");
-    report.timed("release", part("release_micros"), "appraised, committed, re-wrapped, signed; shares combined");
+    report.timed(
+        "gather",
+        part("gather_micros"),
+        "mutual TLS 1.3 that ends in the device; challenges",
+    );
+    report.timed(
+        "attest",
+        part("attest_micros"),
+        "one evidence over every channel and key of this session",
+    );
+    report.timed(
+        "release",
+        part("release_micros"),
+        "appraised, committed, re-wrapped, signed; shares combined",
+    );
     report.timed("load", part("load_micros"), "tensors opened in device memory");
-    let left_out: Vec<&Value> = loaded["left_out"].as_array().map_or(Vec::new(), |a| a.iter().collect());
+    let left_out: Vec<&Value> =
+        loaded["left_out"].as_array().map_or(Vec::new(), |a| a.iter().collect());
     let detail = match left_out.as_slice() {
         [] => format!("to device {}", shown(&stage.device_id)),
-        out => format!("to device {}; left out: custodian {}", shown(&stage.device_id), screen::list(out)),
+        out => format!(
+            "to device {}; left out: custodian {}",
+            shown(&stage.device_id),
+            screen::list(out)
+        ),
     };
-    let name = format!("{} of {} custodians released the key to the attested device", stage.args.threshold, stage.args.custodians);
+    let name = format!(
+        "{} of {} custodians released the key to the attested device",
+        stage.args.threshold, stage.args.custodians
+    );
     report.check("release", &name, true, detail);
-    equal(stage, report, "tensors-equal", "every tensor on the device equals the source, without reading it back")
+    equal(
+        stage,
+        report,
+        "tensors-equal",
+        "every tensor on the device equals the source, without reading it back",
+    )
 }
 
 /// Compares MACs of every tensor under a fresh nonce that the owner signed.
@@ -58,12 +83,19 @@ pub fn equal(
         .iter()
         .filter(|tensor| {
             let mac = hex(&stage.source.mac(tensor, &nonce));
-            proofs.iter().any(|proof| proof["name"] == tensor.name.as_str() && proof["mac"] == mac.as_str())
+            proofs
+                .iter()
+                .any(|proof| proof["name"] == tensor.name.as_str() && proof["mac"] == mac.as_str())
         })
         .count();
     let what = format!("HMAC of {} tensors under the owner's fresh nonce", tensors.len());
     report.timed("prove", start.elapsed(), &what);
     let pass = equal == tensors.len() && proofs.len() == tensors.len();
-    report.check(id, name, pass, format!("{equal} of {} equal; the device has {}", tensors.len(), proofs.len()));
+    report.check(
+        id,
+        name,
+        pass,
+        format!("{equal} of {} equal; the device has {}", tensors.len(), proofs.len()),
+    );
     Ok(())
 }

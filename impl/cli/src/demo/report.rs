@@ -81,7 +81,13 @@ impl Report {
     }
 
     /// A check that passes when something is refused, and shows the refusal.
-    pub fn refused<T>(&mut self, id: &'static str, name: &str, tried: Result<T, Failure>, why: &str) {
+    pub fn refused<T>(
+        &mut self,
+        id: &'static str,
+        name: &str,
+        tried: Result<T, Failure>,
+        why: &str,
+    ) {
         match tried {
             Ok(_) => self.check(id, name, false, "it was not refused"),
             Err(failure) => {
@@ -128,9 +134,8 @@ impl Report {
     fn to_json(&self, passed: usize, failed: usize) -> Value {
         let stages: Vec<Value> =
             self.stages.iter().map(|s| json!({ "name": s.name, "micros": s.micros })).collect();
-        let check = |c: &Check| {
-            json!({ "id": c.id, "name": c.name, "pass": c.pass, "detail": c.detail })
-        };
+        let check =
+            |c: &Check| json!({ "id": c.id, "name": c.name, "pass": c.pass, "detail": c.detail });
         let checks: Vec<Value> = self.checks.iter().map(check).collect();
         json!({
             "model": self.model, "stages": stages, "checks": checks,

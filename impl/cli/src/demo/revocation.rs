@@ -27,9 +27,22 @@ pub fn revoke(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure>
         }
     };
     let effective = done.effective_at.saturating_duration_since(start);
-    report.timed("revoke", effective, &format!("device {} revoked; {} acknowledgements", shown(&stage.device_id), done.acknowledged));
+    report.timed(
+        "revoke",
+        effective,
+        &format!(
+            "device {} revoked; {} acknowledgements",
+            shown(&stage.device_id),
+            done.acknowledged
+        ),
+    );
     let detail = format!("{} acknowledged; {}", done.acknowledged, needed_for(stage));
-    report.check("revocation-effective", "the revocation is effective", done.acknowledged >= done.needed, detail);
+    report.check(
+        "revocation-effective",
+        "the revocation is effective",
+        done.acknowledged >= done.needed,
+        detail,
+    );
 
     let bound = done.effective_at + stage.ttl_max();
     let last = seen.last_good;
@@ -43,13 +56,27 @@ pub fn revoke(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure>
             } else {
                 format!("last use {} after t_eff", screen::duration(after))
             };
-            format!("{said}; bound: ttl_max = {} after; then {} refused", screen::duration(stage.ttl_max()), seen.refused)
+            format!(
+                "{said}; bound: ttl_max = {} after; then {} refused",
+                screen::duration(stage.ttl_max()),
+                seen.refused
+            )
         }
     };
     report.check("last-use-in-bound", "no use at or after t_eff + ttl_max", within, detail);
-    report.timed("lapse", start.elapsed().saturating_sub(effective), "custodians wait until every lease under the order is dead");
-    let detail = format!("{} custodians signed that all their leases under the order are dead", done.dead);
-    report.check("leases-dead", "every lease under the order is dead", done.dead >= done.needed, detail);
+    report.timed(
+        "lapse",
+        start.elapsed().saturating_sub(effective),
+        "custodians wait until every lease under the order is dead",
+    );
+    let detail =
+        format!("{} custodians signed that all their leases under the order are dead", done.dead);
+    report.check(
+        "leases-dead",
+        "every lease under the order is dead",
+        done.dead >= done.needed,
+        detail,
+    );
     refused_for_good(stage, report)
 }
 
@@ -75,7 +102,12 @@ fn carry_out(stage: &Stage<'_>) -> Result<Done, Failure> {
 fn refused_for_good(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure> {
     report.begin("revoked");
     let tried = stage.load();
-    report.refused("revoked-refused", "the revoked device refuses to acquire again", tried, "REL-6");
+    report.refused(
+        "revoked-refused",
+        "the revoked device refuses to acquire again",
+        tried,
+        "REL-6",
+    );
     super::audit::keep_receipts(stage)?;
     report.stage("restart", || {
         stage.restart_device()?;
@@ -83,6 +115,11 @@ fn refused_for_good(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Fa
     })?;
     let tried = stage.load();
     let have = format!("have 0 of {}", stage.args.threshold);
-    report.refused("revoked-not-released", "custodians release nothing to it, whatever it forgot", tried, &have);
+    report.refused(
+        "revoked-not-released",
+        "custodians release nothing to it, whatever it forgot",
+        tried,
+        &have,
+    );
     Ok(())
 }

@@ -23,7 +23,11 @@ pub fn memory(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure>
     let mut scanned = node(stage, &secrets, report)?;
     scanned += custodians(stage, &secrets, report)?;
     scanned += device(stage, &secrets, report)?;
-    let what = format!("{} of memory of {} processes compared", screen::bytes(scanned), stage.alive().count() + 2);
+    let what = format!(
+        "{} of memory of {} processes compared",
+        screen::bytes(scanned),
+        stage.alive().count() + 2
+    );
     report.timed("scan", start.elapsed(), &what);
     Ok(())
 }
@@ -44,8 +48,10 @@ impl Secrets {
 
     /// DEK, plaintext, and the share of every custodian but this one.
     fn needles(&self, stage: &Stage<'_>, own: Option<CustodianId>) -> Vec<Needle> {
-        let mut needles =
-            vec![Needle::new("DEK", stage.sealed.dek.expose()), Needle::new("plaintext", stage.source.data())];
+        let mut needles = vec![
+            Needle::new("DEK", stage.sealed.dek.expose()),
+            Needle::new("plaintext", stage.source.data()),
+        ];
         let others = self.shares.iter().filter(|(id, _)| Some(*id) != own);
         needles.extend(others.map(|(id, share)| Needle::new(format!("share {id}"), &share[..])));
         needles
@@ -59,7 +65,8 @@ fn share(
     manifest: &Digest,
 ) -> Result<Zeroizing<[u8; 32]>, Failure> {
     let said: ProvisionStatement = provision.statement.payload()?;
-    let sealed_under = provision_context(manifest, &said.set, said.custodian, said.index, &said.kek);
+    let sealed_under =
+        provision_context(manifest, &said.set, said.custodian, said.index, &said.kek);
     let (mut suite, id) = (ByteSuite::new(), SuiteId::HPKE_X25519);
     let (secret, public) = suite.generate(id, 0);
     let context = Digest::new([0; 32]);
@@ -73,7 +80,12 @@ fn share(
 fn node(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u64, Failure> {
     let found = look(&stage.node, &secrets.needles(stage, None))?;
     let (pass, detail) = verdict(std::slice::from_ref(&found), None);
-    report.check("scan-node", "the node's memory holds no DEK, no plaintext, no share", pass, detail);
+    report.check(
+        "scan-node",
+        "the node's memory holds no DEK, no plaintext, no share",
+        pass,
+        detail,
+    );
     Ok(found.scanned)
 }
 
@@ -88,12 +100,18 @@ fn custodians(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Resu
     }
     let key_data = |name: &str| name == "DEK" || name == "plaintext";
     let (pass, detail) = verdict(&reports, Some(&key_data));
-    report.check("scan-custodians", "custodians' memory holds no DEK and no plaintext", pass, detail);
+    report.check(
+        "scan-custodians",
+        "custodians' memory holds no DEK and no plaintext",
+        pass,
+        detail,
+    );
     let shares = |name: &str| name.starts_with("share");
     let (pass, detail) = verdict(&reports, Some(&shares));
     report.check("shares-apart", "no custodian holds another custodian's share", pass, detail);
     let seen = reports.iter().filter(|r| r.findings.iter().any(|f| f.needle == CANARY)).count();
-    let detail = format!("the manifest's root, which is public, was found in {seen} of {}", reports.len());
+    let detail =
+        format!("the manifest's root, which is public, was found in {seen} of {}", reports.len());
     report.check("scan-sees", "the scan finds what is there", seen == reports.len(), detail);
     Ok(reports.iter().map(|r| r.scanned).sum())
 }
@@ -102,7 +120,9 @@ fn custodians(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Resu
 fn device(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u64, Failure> {
     let backing = stage.device.ready["backing"].as_str().unwrap_or_default();
     if backing != "memfd_secret" {
-        report.say(&format!("           not checked: device memory is {backing}, which a host can read"));
+        report.say(&format!(
+            "           not checked: device memory is {backing}, which a host can read"
+        ));
         return Ok(0);
     }
     let found = match look(&stage.device, &secrets.needles(stage, None)) {
@@ -110,7 +130,12 @@ fn device(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u
         Err(failure) => {
             // Undumpable: without root the kernel gives nothing of it at all.
             let detail = format!("the kernel gave nothing of it: {}", failure.text());
-            report.check("scan-device", "a host finds no DEK and no plaintext in the device", true, detail);
+            report.check(
+                "scan-device",
+                "a host finds no DEK and no plaintext in the device",
+                true,
+                detail,
+            );
             return Ok(0);
         }
     };
@@ -133,7 +158,9 @@ fn verdict(reports: &[ScanReport], counts: Option<&dyn Fn(&str) -> bool>) -> (bo
     let findings = reports.iter().flat_map(|r| r.findings.iter().map(move |f| (r.pid, f)));
     let first = findings
         .filter(|(_, f)| f.needle != CANARY && counts.is_none_or(|counts| counts(&f.needle)))
-        .map(|(pid, f)| format!("{} at {:#x} of process {pid} ({})", f.needle, f.address, f.region.path))
+        .map(|(pid, f)| {
+            format!("{} at {:#x} of process {pid} ({})", f.needle, f.address, f.region.path)
+        })
         .next();
     match first {
         Some(found) => (false, format!("found {found}")),

@@ -103,9 +103,17 @@ pub fn device(
     // Secret pages are slow to come by, so the first scrub pays for them and no load does.
     let reserve = (model >> 20) + 8;
     let arguments = arguments![
-        "device", "--dir", household.device(1).0, "--node", socket,
-        "--on-host-read", reaction, "--reserve-mb", reserve.to_string(),
-        "--log", logs.join(format!("{name}.jsonl")),
+        "device",
+        "--dir",
+        household.device(1).0,
+        "--node",
+        socket,
+        "--on-host-read",
+        reaction,
+        "--reserve-mb",
+        reserve.to_string(),
+        "--log",
+        logs.join(format!("{name}.jsonl")),
     ];
     Process::start(&name, logs, &arguments)
 }

@@ -26,7 +26,8 @@ struct Request {
 /// Requests over every tensor, compared one by one.
 pub fn requests(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure> {
     report.begin("use");
-    let requests: Vec<Request> = (0..REQUESTS).map(|i| request(&stage.source, i)).collect::<Result<_, _>>()?;
+    let requests: Vec<Request> =
+        (0..REQUESTS).map(|i| request(&stage.source, i)).collect::<Result<_, _>>()?;
     let (start, mut good) = (Instant::now(), 0);
     for request in &requests {
         let answer = stage.ask(&request.ask)?;
@@ -34,9 +35,18 @@ pub fn requests(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failur
     }
     let time = start.elapsed();
     let each = screen::duration(time / u32::try_from(REQUESTS).unwrap_or(1));
-    report.timed("use", time, &format!("{REQUESTS} requests under leases, {each} each over a socket"));
+    report.timed(
+        "use",
+        time,
+        &format!("{REQUESTS} requests under leases, {each} each over a socket"),
+    );
     let detail = format!("{good} of {REQUESTS} keyed checksums are the owner's own");
-    report.check("requests", "requests under leases compute on the owner's tensors", good == REQUESTS, detail);
+    report.check(
+        "requests",
+        "requests under leases compute on the owner's tensors",
+        good == REQUESTS,
+        detail,
+    );
     Ok(())
 }
 
@@ -54,7 +64,8 @@ fn request(source: &Source, number: usize) -> Result<Request, Failure> {
     let place = place.iter().fold(0usize, |sum, byte| sum << 8 | usize::from(*byte));
     let tensors: Vec<&Tensor> = source.tensors().iter().filter(|t| t.length > 0).collect();
     let count = tensors.len().max(1);
-    let tensor = tensors.get(number % count).ok_or_else(|| Failure::refused("no tensor has bytes"))?;
+    let tensor =
+        tensors.get(number % count).ok_or_else(|| Failure::refused("no tensor has bytes"))?;
     let length = source.bytes_of(tensor).len();
     let start = place % length;
     let end = length.min(start + SLICE);
@@ -87,7 +98,8 @@ pub struct Observed {
 
 impl Background {
     pub fn begin(stage: &Stage<'_>) -> Result<Self, Failure> {
-        let requests: Vec<Request> = (0..16).map(|i| request(&stage.source, i)).collect::<Result<_, _>>()?;
+        let requests: Vec<Request> =
+            (0..16).map(|i| request(&stage.source, i)).collect::<Result<_, _>>()?;
         let stop = Arc::new(AtomicBool::new(false));
         let (told, control) = (Arc::clone(&stop), stage.control());
         let thread = std::thread::spawn(move || run(&control, &requests, &told));

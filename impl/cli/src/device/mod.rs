@@ -115,7 +115,8 @@ pub fn run(args: &DeviceArgs) -> Result<(), Failure> {
             async move { service.answer(question, answer).await }
         }));
         let id = hex(device_id.as_bytes());
-        let json = json!({ "role": "device", "device": id, "backing": backing, "control": control });
+        let json =
+            json!({ "role": "device", "device": id, "backing": backing, "control": control });
         let text = format!("device {id} is clean; its memory is {backing}");
         role::ready(&args.role, json, &text)?;
         // The service keeps a handle, so the driver ends only when it fails.

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use split_custody_protocol::ids::CustodianId;
-use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::encode;
+use split_custody_protocol::wire::message::Message;
 use split_custody_runtime::transport::{Channel, Connect, TransportError};
 use tokio::io::{AsyncRead, ReadBuf};
 

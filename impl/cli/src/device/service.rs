@@ -105,6 +105,10 @@ impl Service {
 
     async fn release(&self) -> Result<Value, Failure> {
         let mut news = self.news.subscribe();
+        let custody = self.handle.call("status", |device, _| device.state_names().1).await?;
+        if custody == "Idle" {
+            return Ok(Value::Null); // nothing to give up, so nothing to wait for
+        }
         self.handle.input(DeviceInput::Release).await?;
         let stopped = async {
             loop {
@@ -122,7 +126,10 @@ impl Service {
         let (states, counting, leases) = self
             .handle
             .call("status", |device, now| {
-                let lease = |(id, held): (split_custody_protocol::ids::CustodianId, &split_custody_protocol::lease::Held)| {
+                let lease = |(id, held): (
+                    split_custody_protocol::ids::CustodianId,
+                    &split_custody_protocol::lease::Held,
+                )| {
                     (id.value(), held.lease, held.counter.value(), held.state_name(now))
                 };
                 let leases: Vec<_> = device.leases().map(lease).collect();
@@ -179,7 +186,8 @@ fn read_table(
     manifest_path: &Path,
     signed: &Signed,
 ) -> Result<(u8, SealedTable), Failure> {
-    let malformed = |e| Failure::refused(format!("`{}`: not a manifest: {e}", manifest_path.display()));
+    let malformed =
+        |e| Failure::refused(format!("`{}`: not a manifest: {e}", manifest_path.display()));
     let manifest: Manifest = decode(signed.payload_bytes(), Message::CAP).map_err(malformed)?;
     let bytes = read(path, Table::CAP)?;
     if table_digest(&bytes) != manifest.table {
@@ -246,13 +254,19 @@ async fn outcome(
             }
             Observed::Report(Report::Serving { .. }) => return Ok(closed),
             Observed::Report(Report::Stopped { cause }) => {
-                return Err(Failure::refused(format!("stopped while loading: {}", cause_of(*cause))));
+                return Err(Failure::refused(format!(
+                    "stopped while loading: {}",
+                    cause_of(*cause)
+                )));
             }
             // An exchange that fails says so before; anything else is the acquisition itself.
             Observed::Rejected(why) if !just_closed => return Err(Failure::Refused(explain(why))),
             _ => {}
         }
-        just_closed = matches!(&*observed, Observed::Report(Report::ExchangeClosed { .. } | Report::LeaseCounts { .. }));
+        just_closed = matches!(
+            &*observed,
+            Observed::Report(Report::ExchangeClosed { .. } | Report::LeaseCounts { .. })
+        );
     }
 }
 
@@ -264,11 +278,14 @@ fn not_acquired(have: usize, needed: u8, closed: &[Closed]) -> Failure {
 
 /// Rejections come as the name of the broken rule's violation; people read the rule.
 fn explain(rejected: &str) -> String {
-    let rule = Rule::ALL.iter().find(|rule| rejected.contains(&format!("{:?}", rule.violation())));
+    let is = |violation: Violation| rejected == format!("Violation({violation:?})");
+    let rule = Rule::ALL.iter().find(|rule| is(rule.violation()));
     match rule {
         Some(rule) => rule.violation().to_string(),
-        None if rejected.contains("WrongState") => "not in this state: the device is tainted or holds a model already".into(),
-        None if rejected.contains(&format!("{:?}", Violation::Unexpected)) => Violation::Unexpected.to_string(),
+        None if rejected.contains("WrongState") => {
+            "not in this state: the device is tainted or holds a model already".into()
+        }
+        None if is(Violation::Unexpected) => Violation::Unexpected.to_string(),
         None => rejected.to_owned(),
     }
 }
@@ -319,7 +336,9 @@ impl News {
                         tainted += 1;
                         // Once when it starts; again when scrub or plant failed.
                         if tainted > 1 {
-                            return Err(Failure::refused("device: no clean incarnation: scrub or certification failed"));
+                            return Err(Failure::refused(
+                                "device: no clean incarnation: scrub or certification failed",
+                            ));
                         }
                     }
                     _ => {}

@@ -84,7 +84,8 @@ pub struct Role {
 impl Role {
     pub fn start(folder: &Path, name: &str, arguments: &[&str]) -> Self {
         let stderr = folder.join(format!("{name}.err"));
-        let errors = fs::OpenOptions::new().append(true).create(true).open(&stderr).expect("a file");
+        let errors =
+            fs::OpenOptions::new().append(true).create(true).open(&stderr).expect("a file");
         let mut child = Command::new(env!("CARGO_BIN_EXE_custody"))
             .current_dir(folder)
             .args(arguments)
@@ -131,16 +132,29 @@ pub struct Deployment {
 
 /// Terms as short as the demo's.
 pub const TERMS: [&str; 10] = [
-    "--first-ms", "1500", "--term-ms", "2000", "--ttl-max-ms", "2000", "--margin-ms", "50",
-    "--gather-ms", "500",
+    "--first-ms",
+    "1500",
+    "--term-ms",
+    "2000",
+    "--ttl-max-ms",
+    "2000",
+    "--margin-ms",
+    "50",
+    "--gather-ms",
+    "500",
 ];
 
 impl Deployment {
     /// Custodians only, not yet provisioned.
     pub fn custodians() -> Self {
         let folder = with_keys();
-        let mut deployment =
-            Self { folder, custodians: Vec::new(), addresses: Vec::new(), node: None, device: None };
+        let mut deployment = Self {
+            folder,
+            custodians: Vec::new(),
+            addresses: Vec::new(),
+            node: None,
+            device: None,
+        };
         for id in 1..=3 {
             let role = deployment.custodian(id, "127.0.0.1:0");
             let (_, address) = role.ready.trim().rsplit_once(' ').expect("an address");
