@@ -77,7 +77,8 @@ impl Service {
         let mut news = self.news.subscribe();
         let started = Instant::now();
         self.handle.input(DeviceInput::Acquire { manifest, deployment }).await?;
-        let outcome = timeout(LONGEST_LOAD, outcome(&mut news, n, &self.desk)).await;
+        let outcome =
+            timeout(LONGEST_LOAD, outcome(&mut news, n, &self.desk, &beside.manifest())).await;
         match outcome.unwrap_or_else(|_| Err(Failure::refused("the load took too long"))) {
             Ok(left_out) => Ok(self.loaded(started, &left_out)),
             Err(failure) => Err(match self.desk.failed() {
@@ -227,6 +228,7 @@ async fn outcome(
     news: &mut broadcast::Receiver<Arc<Observed>>,
     n: u8,
     desk: &Desk,
+    manifest: &Path,
 ) -> Result<Vec<Closed>, Failure> {
     let (mut closed, mut dialled) = (Vec::<Closed>::new(), Vec::new());
     let mut just_closed = false;
@@ -260,7 +262,12 @@ async fn outcome(
                 )));
             }
             // An exchange that fails says so before; anything else is the acquisition itself.
-            Observed::Rejected(why) if !just_closed => return Err(Failure::Refused(explain(why))),
+            Observed::Rejected(why) if !just_closed => {
+                let failure = Failure::Refused(explain(why));
+                let is_of_manifest = why.starts_with("Violation");
+                let path = format!("`{}`", manifest.display());
+                return Err(if is_of_manifest { failure.within(&path) } else { failure });
+            }
             _ => {}
         }
         just_closed = matches!(

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -112,6 +113,20 @@ impl Role {
 
     pub fn said(&self) -> String {
         fs::read_to_string(&self.stderr).expect("its stderr")
+    }
+
+    /// The first line of its stderr that says this, as soon as it is there.
+    #[track_caller]
+    pub fn line_with(&self, part: &str) -> String {
+        let start = Instant::now();
+        loop {
+            if let Some(line) = self.said().lines().find(|line| line.contains(part)) {
+                return line.to_owned();
+            }
+            let said = self.said();
+            assert!(start.elapsed() < Duration::from_secs(15), "`{part}` is missing: {said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
