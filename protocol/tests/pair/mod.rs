@@ -369,7 +369,10 @@ impl Pair {
     /// Lets time pass, stopping at each alarm on the way.
     pub fn wait(&mut self, millis: u64) {
         let until = self.now.after(Span::from_millis(millis));
+        let mut alarms = 0;
         while let Some((at, who)) = self.next_alarm().filter(|(at, _)| *at <= until) {
+            alarms += 1;
+            assert!(alarms < 1_000, "an alarm of {who:?} rings for ever");
             self.now = self.now.max(at);
             match who {
                 From::Device => self.device_input(DeviceInput::Timeout),

@@ -201,7 +201,9 @@ impl Device {
             Custody::Gathering { until } | Custody::Requesting { until, .. } => Some(*until),
             _ => None,
         };
-        [stage, model.holder.poll_timeout()].into_iter().flatten().min()
+        // Without a DEK nothing is renewed: an alarm that nobody handles would ring for ever.
+        let leases = model.custody.dek().and_then(|_| model.holder.poll_timeout());
+        [stage, leases].into_iter().flatten().min()
     }
 
     /// Admits one use of the loaded model and charges it. [LEA-2] [LEA-4] [RST-5]
