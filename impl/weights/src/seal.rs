@@ -6,13 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
-use std::ops::Range;
+use std::mem;
 use std::path::Path;
 
 use split_custody_kernels::{
     CHUNK_BYTES, HEADER_BYTES, Layout, Portable, STRIDE_BYTES, Salt, Sealer, TAG_BYTES, Tag,
 };
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::container::{Container, HEADER_MAX, PREFIX, TENSORS_MAX};
 use crate::context::Context;
@@ -142,7 +142,7 @@ impl<'a> Plan<'a> {
             .map_err(|e| target.error("write the file", e))?;
         let plan = &self;
         let digests = Queue::new(&plan.layouts, threads).drive(|| {
-            let buffer = Zeroizing::new(vec![0; HEADER_BYTES + RUN_CHUNKS as usize * STRIDE_BYTES]);
+            let buffer = Zeroizing::new(Vec::new());
             let mut worker = Worker { plan, source, target, buffer, current: None };
             move |run: &Run, tags: &mut Vec<Tag>| worker.seal_run(run, tags).map(progress)
         })?;
@@ -179,6 +179,7 @@ struct Worker<'w, R, W> {
     plan: &'w Plan<'w>,
     source: At<'w, R>,
     target: At<'w, W>,
+    /// Empty until a target turns out not to be memory.
     buffer: Zeroizing<Vec<u8>>,
     current: Option<(usize, Sealer<'static, Portable>)>,
 }
@@ -192,24 +193,51 @@ impl<R: ReadAt, W: WriteAt> Worker<'_, R, W> {
             Some((index, sealer)) if index == run.tensor => sealer,
             _ => self.plan.sealer(tensor.index, &tensor.salt),
         };
-        let (plain, range) = (
-            sealer.layout().plaintext_range(&run.chunks),
-            sealer.layout().ciphertext_range(&run.chunks),
-        );
-        let body = HEADER_BYTES..HEADER_BYTES + (range.end - range.start) as usize;
-        let sealed = &mut self.buffer[body.clone()];
-        let filled = fill(self.plan, self.source.bytes, &sealer, run, plain.clone(), sealed);
-        filled.map_err(|e| self.source.error("read the tensors", e))?;
-        tags.extend(sealed.chunks(STRIDE_BYTES).filter_map(<[u8]>::last_chunk).map(|t| Tag(*t)));
+        let layout = sealer.layout();
+        let (plain, sealed) =
+            (layout.plaintext_range(&run.chunks), layout.ciphertext_range(&run.chunks));
         // The message's header goes out together with its first run.
-        self.buffer[..HEADER_BYTES].copy_from_slice(sealer.header());
-        let (from, begin) =
-            if run.chunks.start == 0 { (0, 0) } else { (HEADER_BYTES, range.start) };
-        let at = table.data_offset + tensor.offset + begin;
-        let written = self.target.bytes.write_all_at(&self.buffer[from..body.end], at);
-        written.map_err(|e| self.target.error("write the file", e))?;
+        let begin = if run.chunks.start == 0 { 0 } else { sealed.start };
+        let message = table.data_offset + tensor.offset;
+        let range = message + begin..message + sealed.end;
+        let direct = self
+            .target
+            .bytes
+            .with_slice(range.clone(), |place| self.seal_into(&sealer, run, place, tags));
+        match direct {
+            Some(result) => result?,
+            None => {
+                let mut buffer = mem::take(&mut self.buffer);
+                buffer.resize(PIECE_BYTES, 0);
+                let piece = &mut buffer[..(range.end - range.start) as usize];
+                self.seal_into(&sealer, run, piece, tags)?;
+                let written = self.target.bytes.write_all_at(piece, range.start);
+                written.map_err(|e| self.target.error("write the file", e))?;
+                self.buffer = buffer;
+            }
+        }
         self.current = Some((run.tensor, sealer));
         Ok(plain.end - plain.start)
+    }
+
+    /// Puts one run into `place`, after the message's header if it is the first. Zeroed on failure.
+    fn seal_into(
+        &self,
+        sealer: &Sealer<'_, Portable>,
+        run: &Run,
+        place: &mut [u8],
+        tags: &mut Vec<Tag>,
+    ) -> Result<(), WeightsError> {
+        let first = run.chunks.start == 0;
+        let (header, sealed) = place.split_at_mut(if first { HEADER_BYTES } else { 0 });
+        header.copy_from_slice(&sealer.header()[..header.len()]);
+        let filled = fill(self.plan, self.source.bytes, sealer, run, sealed);
+        filled.map_err(|error| {
+            sealed.zeroize(); // What was read and not yet sealed is plaintext.
+            self.source.error("read the tensors", error)
+        })?;
+        tags.extend(sealed.chunks(STRIDE_BYTES).filter_map(<[u8]>::last_chunk).map(|t| Tag(*t)));
+        Ok(())
     }
 }
 
@@ -219,10 +247,10 @@ fn fill(
     source: &impl ReadAt,
     sealer: &Sealer<'_, Portable>,
     run: &Run,
-    plain: Range<u64>,
     sealed: &mut [u8],
 ) -> io::Result<()> {
     let fits = "the buffers have the layout's own lengths";
+    let plain = sealer.layout().plaintext_range(&run.chunks);
     let container = plan.container;
     let memory = match run.tensor.checked_sub(1) {
         None => Some(&container.header[plain.start as usize..plain.end as usize]), // [SEAL-4]
@@ -248,6 +276,8 @@ fn fill(
     Ok(())
 }
 
+/// The most that is written at once: a header and a full run.
+const PIECE_BYTES: usize = HEADER_BYTES + RUN_CHUNKS as usize * STRIDE_BYTES;
 /// Chunks that are read and worked on at once: 256 KiB, which stays in a core's cache.
 pub(crate) const BATCH_CHUNKS: usize = 16;
 const _: () =

@@ -86,6 +86,13 @@ impl ReadAt for &[u8] {
 /// A place that takes bytes at any position, from any thread.
 pub(crate) trait WriteAt: Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Calls `fill` with the place itself, exactly that long, where it is memory that nobody else was
+    /// given; else `None`, and `fill` was not called.
+    fn with_slice<T>(&self, range: Range<u64>, fill: impl FnOnce(&mut [u8]) -> T) -> Option<T> {
+        let _ = (range, fill);
+        None
+    }
 }
 
 impl WriteAt for File {

@@ -9,7 +9,7 @@ use common::{listing, threads};
 #[test]
 fn bench_reports_every_step_on_each_number_of_threads() {
     let scratch = tempfile::tempdir().expect("a temporary folder");
-    let input = Input::Synthetic { bytes: 300_000 };
+    let input = Input::Synthetic { bytes: 1_300_000 };
     let report =
         run(&input, scratch.path(), &[threads(1), threads(2)], 2).expect("it needs only room");
     assert_eq!(report.figures.len(), 2 * 9);
