@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use split_custody_protocol::ids::{Budget, CustodianId};
+use split_custody_protocol::ids::CustodianId;
 use split_custody_protocol::suite::DeviceId;
-use split_custody_protocol::time::Span;
 
 use crate::files::unhex;
 use crate::layout::parse_device;
 use crate::node::parse_custodian;
+use crate::terms::TermArgs;
 
 /// Split custody of AI model weights: k of n custodians release a key to an attested device.
 #[derive(Debug, Parser)]
@@ -147,61 +147,6 @@ pub struct SealArgs {
     pub terms: TermArgs,
     #[arg(long)]
     pub json: bool,
-}
-
-/// Lease terms, in milliseconds.
-#[derive(Args, Clone, Debug)]
-pub struct TermArgs {
-    /// The short first term
-    #[arg(long, default_value_t = 5_000)]
-    pub first_ms: u64,
-    /// The term of each renewal
-    #[arg(long, default_value_t = 30_000)]
-    pub term_ms: u64,
-    /// No term is longer: the bound after a revocation
-    #[arg(long, default_value_t = 60_000)]
-    pub ttl_max_ms: u64,
-    /// How far one clock may err
-    #[arg(long, default_value_t = 100)]
-    pub margin_ms: u64,
-    /// How long a device waits for custodians to answer
-    #[arg(long, default_value_t = 2_000)]
-    pub gather_ms: u64,
-    /// How long a challenge lives
-    #[arg(long, default_value_t = 30_000)]
-    pub challenge_max_ms: u64,
-    /// How old attestation may be at a renewal
-    #[arg(long, default_value_t = 3_600_000)]
-    pub max_age_ms: u64,
-    /// Uses per term; unlimited where not given
-    #[arg(long)]
-    pub budget: Option<u64>,
-}
-
-macro_rules! spans {
-    ($($name:ident $field:ident;)*) => {
-        impl TermArgs {
-            $(pub const fn $name(&self) -> Span {
-                Span::from_millis(self.$field)
-            })*
-        }
-    };
-}
-
-spans! {
-    first first_ms;
-    term term_ms;
-    ttl_max ttl_max_ms;
-    margin margin_ms;
-    gather gather_ms;
-    challenge_max challenge_max_ms;
-    max_age max_age_ms;
-}
-
-impl TermArgs {
-    pub fn budget(&self) -> Budget {
-        self.budget.map_or(Budget::UNLIMITED, Budget::new)
-    }
 }
 
 #[derive(Args, Debug)]

@@ -25,6 +25,7 @@ mod role;
 mod screen;
 mod seal;
 mod selftest;
+mod terms;
 
 use std::process::ExitCode;
 

@@ -24,11 +24,12 @@ use split_custody_protocol::wire::standing::Provision;
 use split_custody_weights as weights;
 use split_custody_weights::{Ids, SealedTable, Threads};
 
-use crate::args::{SealArgs, TermArgs};
+use crate::args::SealArgs;
 use crate::failure::Failure;
 use crate::files::{hex, read_signed, write_new};
 use crate::layout::{Beside, DEPLOYMENT, Household};
 use crate::screen;
+use crate::terms::TermArgs;
 
 pub fn run(args: &SealArgs) -> Result<(), Failure> {
     let total = fs::metadata(&args.source).map_or(0, |metadata| metadata.len());

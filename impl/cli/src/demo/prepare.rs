@@ -13,7 +13,7 @@ use super::process::Process;
 use super::report::Report;
 use super::source::Source;
 use super::stage::{Custodian, Stage, device};
-use crate::args::{DemoArgs, TermArgs};
+use crate::args::DemoArgs;
 use crate::arguments;
 use crate::failure::{Failure, io_at};
 use crate::files::hex;
@@ -22,6 +22,7 @@ use crate::layout::Household;
 use crate::operator::Operators;
 use crate::screen;
 use crate::seal::{SealedModel, Sealing};
+use crate::terms::TermArgs;
 
 /// Short terms, so that a run is short: it waits for several of them.
 pub const TERMS: TermArgs = TermArgs {

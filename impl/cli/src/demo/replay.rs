@@ -80,10 +80,13 @@ fn compare(
     report.check("replay-sees", name, missed.is_empty(), detail);
 }
 
+#[cfg(feature = "demo")]
+type Harm = fn(&mut Vec<Entry>, usize);
+
 /// Ways to harm the longest log, where a release hangs on it. Numbering is repaired, so that only what the
 /// events say can give the harm away.
 #[cfg(feature = "demo")]
-const HARMS: [(&str, fn(&mut Vec<Entry>, usize)); 5] = [
+const HARMS: [(&str, Harm); 5] = [
     ("dropped", |log, at| drop(log.remove(at))),
     ("repeated", |log, at| log.insert(at, log[at].clone())),
     ("moved", |log, at| {
@@ -99,7 +102,7 @@ const HARMS: [(&str, fn(&mut Vec<Entry>, usize)); 5] = [
 ];
 
 #[cfg(feature = "demo")]
-fn harmed(logs: &[Vec<Entry>], harm: fn(&mut Vec<Entry>, usize)) -> Vec<Vec<Entry>> {
+fn harmed(logs: &[Vec<Entry>], harm: Harm) -> Vec<Vec<Entry>> {
     let mut logs = logs.to_vec();
     let Some(log) = logs.iter_mut().max_by_key(|log| log.len()) else { return logs };
     let received = |entry: &Entry| match &entry.input {

@@ -1,6 +1,6 @@
 //! Requests under leases, alone and without pause in the background.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -119,7 +119,7 @@ impl Drop for Background {
     }
 }
 
-fn run(control: &PathBuf, requests: &[Request], stop: &AtomicBool) -> Observed {
+fn run(control: &Path, requests: &[Request], stop: &AtomicBool) -> Observed {
     let mut seen = Observed::default();
     for request in requests.iter().cycle() {
         if stop.load(Ordering::SeqCst) {

@@ -264,7 +264,9 @@ async fn outcome(
             // An exchange that fails says so before; anything else is the acquisition itself.
             Observed::Rejected(why) if !just_closed => {
                 let failure = Failure::Refused(explain(why));
-                let is_of_manifest = why.starts_with("Violation");
+                let is_of_device = ["SubjectRevoked", "NoCleanIncarnation"];
+                let is_of_manifest = why.starts_with("Violation")
+                    && !is_of_device.iter().any(|violation| why.contains(violation));
                 let path = format!("`{}`", manifest.display());
                 return Err(if is_of_manifest { failure.within(&path) } else { failure });
             }
