@@ -153,10 +153,10 @@ fn qrm_5_custodians_that_stay_silent_are_given_up_in_time() {
 #[test]
 fn qrm_6_a_grant_after_the_first_k_adds_its_lease_and_stays_sealed() {
     let mut pair = Pair::new();
+    pair.node(3).share = false_share(3); // would be noticed, were it opened
     pair.network.push((From::Custodian(3), MessageType::Grant, Fate::Park));
     pair.acquire();
     assert_eq!((pair.custody(), pair.device.counting(pair.now)), ("Serving", 2));
-    pair.node(3).share = false_share(3);
     pair.deliver();
     assert_eq!(pair.device.counting(pair.now), 3);
     let erased = pair.asked.iter().filter_map(|effect| match effect {
