@@ -6,7 +6,18 @@ use std::sync::{Arc, LazyLock, RwLock};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// A frame's content-addressed id: the same in every run and on every thread.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 pub struct FrameId(u64);
 
 static FRAMES: LazyLock<RwLock<HashMap<u64, Arc<[u8]>>>> = LazyLock::new(RwLock::default);

@@ -1,10 +1,37 @@
 //! Model checks of the split-custody protocol: its own machines in a hostile world.
+//!
+//! What runs here is the code that ships: the two machines of `protocol::role`, unchanged, over a
+//! symbolic [`Suite`](split_custody_protocol::Suite) and drivers that do what real ones do. There is
+//! no second description of the protocol.
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | [`symbolic`] | perfect cryptography as terms inside the protocol's own value types |
+//! | [`world`] | machines, drivers, stores, wires, clocks, operators, adversary: one state, one step |
+//! | [`slice`] | which dimensions are open together, and within which bounds |
+//! | [`property`] | what must never happen, with a witness that it could |
+//! | [`doubles`] | rules left out and facts lied about, each to be caught by its property |
+//! | [`replay`] | a running system's event log as enabled actions of the world |
+//! | `search`, `harness` | stateright, one search per thread (feature `search`) |
+//!
+//! Modelled: a host that delivers, delays, drops, cuts and repeats; an adversary with its own key,
+//! channel and genuine hardware, composing the requests of [`world::Forgery`]; a stolen leaf key;
+//! corrupt custodians; clocks that wander by one; crashes, unknown commits, failing HSMs, rolled-back
+//! stores; host reads under both reactions. Abstracted: cryptography is perfect and has no algebra;
+//! TLS is two FIFO queues and an exporter. Bounded: every number of [`world::Bounds`].
 
+pub mod doubles;
 pub mod frame;
+#[cfg(feature = "search")]
+pub mod harness;
+pub mod property;
 pub mod replay;
-pub mod symbolic;
+#[cfg(feature = "search")]
+pub mod report;
 #[cfg(feature = "search")]
 pub mod search;
 pub mod shared;
 pub mod slice;
+pub mod story;
+pub mod symbolic;
 pub mod world;

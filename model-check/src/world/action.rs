@@ -3,21 +3,54 @@
 use crate::frame::FrameId;
 
 /// Which end of a channel.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 pub enum End {
     Device,
     Custodian,
 }
 
 /// Who has a clock.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 pub enum Who {
     Device,
     Custodian(u8),
 }
 
 /// How a custodian's driver answers a question.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 pub enum Reply {
     /// Executed, and the answer arrives.
     Done,
@@ -30,7 +63,18 @@ pub enum Reply {
 }
 
 /// What the adversary composes on a channel of its own.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 pub enum Forgery {
     /// Its own key and session; the enrolled GPU signs for it, the CPU half is its own.
     RelayedGpu,
@@ -43,7 +87,18 @@ pub enum Forgery {
 }
 
 /// What owners and operators say to a custodian; each follows from the world's setup.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 pub enum OperatorSays {
     Provision,
     Query,
@@ -53,7 +108,18 @@ pub enum OperatorSays {
 }
 
 /// One thing that happens.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Eq,
+    Hash,
+    Ord,
+    PartialEq,
+    PartialOrd,
+    serde::Deserialize,
+    serde::Serialize,
+)]
 pub enum Action {
     /// The node asks the device to load the model.
     Acquire,
@@ -109,6 +175,8 @@ pub enum Action {
     AwaitDead(u8),
     /// An operator activates a custodian.
     Activate(u8),
+    /// The host delivers the activation that was last signed for a custodian, perhaps again.
+    RepeatActivation(u8),
     /// The adversary opens a channel of its own and says hello as the device.
     Intrude(u8),
     /// The adversary sends a composed request.

@@ -2,14 +2,17 @@
 
 
 use split_custody_protocol::effect::{
-    CustodianAnswer, CustodianEffect, LeaseRecord, Output, Report, Transaction, Verdict,
+    Change, CustodianAnswer, CustodianEffect, LeaseRecord, Output, Report, Transaction, Verdict,
 };
+use split_custody_protocol::error::Violation;
 use split_custody_protocol::ids::{ChannelId, Epoch, LogIndex, Ticket};
 use split_custody_protocol::role::{Custodian, CustodianInput, DeviceInput};
+use split_custody_protocol::suite::{Label, Suite};
 use split_custody_protocol::transcript;
+use split_custody_protocol::wire::audit::LeafKind;
 use split_custody_protocol::wire::evidence::Evidence;
 use split_custody_protocol::wire::grant::{Grant, GrantStatement};
-use split_custody_protocol::wire::lease::RenewalAnswer;
+use split_custody_protocol::wire::lease::{Renewal, RenewalAnswer};
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::Acknowledgement;
 
@@ -17,16 +20,20 @@ use super::{Config, CustodianNode, End, Fact, Lie, Peer, Reply, Said, Switch, Wo
 use crate::frame::FrameId;
 use crate::shared::Shared;
 use crate::symbolic::{
-    self, ADVERSARY_SECRET, Principal, device_id, false_share, measurement, seal_share, true_share,
+    self, ADVERSARY_SECRET, Hardware, Principal, device_id, false_share, measurement, seal_share, true_share,
 };
 
 impl World {
-    /// A custodian that was provisioned and activated, and its backup.
+    /// A custodian that was provisioned and, unless the host withholds it, activated.
     pub(super) fn found_custodian(&mut self, config: &Config, id: u8) {
         self.boot(config, id);
         let channel = self.open_operator_channel(config, id);
         self.custodian_receives(config, channel, &config.setup.provision(id));
-        self.activate(config, id);
+        if config.bounds.activations.is_on() {
+            self.sign_activation(config, id);
+        } else {
+            self.activate(config, id);
+        }
         if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) {
             node.backup = Some(Box::new(node.store.clone()));
         }
@@ -36,6 +43,13 @@ impl World {
     pub(super) fn boot(&mut self, config: &Config, id: u8) {
         let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) else { return };
         let recovered = node.store.boot(&mut node.anchor);
+        let anchored = node.anchor.as_ref().map(|anchor| anchor.orders.as_slice());
+        let complete = anchored
+            .unwrap_or_default()
+            .iter()
+            .all(|order| node.store.order_digests.contains(order));
+        // An earlier generation's activation stands where the store still shows it. [AUD-4]
+        node.activated &= node.store.active.is_some() && complete;
         node.lives += 1;
         node.machine = Some(Custodian::new(config.setup.custodian_config(id), recovered));
         self.custodian_input(config, id, CustodianInput::Booted);
@@ -182,6 +196,12 @@ impl World {
             }
             Output::Effect { ticket, effect } => {
                 self.say(Said::AskCustodian(ticket.value(), effect.clone()));
+                if let CustodianEffect::Commit(transaction) = &effect
+                    && matches!(transaction.change, Change::Renew { .. })
+                    && self.claims_are_old(config)
+                {
+                    self.record(config, Fact::RenewedPastMaxAge);
+                }
                 if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) {
                     node.questions.insert(ticket.value(), effect);
                 }
@@ -214,6 +234,11 @@ impl World {
             return;
         }
         match message {
+            Message::Challenge(_) => {
+                if let Some(link) = self.channels.get_mut(&channel) {
+                    link.age = Some(0);
+                }
+            }
             Message::Grant(grant) => self.watch_grant(config, id, channel, grant),
             Message::Refused(_) => {
                 let adversary =
@@ -223,9 +248,7 @@ impl World {
                     if adversary { Fact::AttackRefused } else { Fact::GrantRefused },
                 );
             }
-            Message::Renewal(renewal) if renewal.answer == RenewalAnswer::Renewed => {
-                self.watch_renewal(config, id, renewal.lease);
-            }
+            Message::Renewal(renewal) => self.watch_renewal(config, id, channel, renewal),
             Message::Acknowledged(acknowledged) => {
                 if let Ok(said) = acknowledged.statement.payload::<Acknowledgement>() {
                     self.watch_acknowledgement(config, id, &said);
@@ -241,14 +264,22 @@ impl World {
         self.record(config, Fact::Granted);
         if symbolic::opened_by(&[ADVERSARY_SECRET], &grant.sealed).is_some() {
             self.record(config, Fact::ShareLeaked);
+            self.leaked.insert(id);
+            // A corrupt custodian's own share is outside from the start.
+            if self.leaked.len() + config.liars.len() >= usize::from(config.setup.k) {
+                self.record(config, Fact::KeyOutside);
+            }
         }
         let link = self.channels.get_mut(&channel);
-        let (granted, adversary) = link.map_or((0, true), |link| {
+        let (granted, adversary, age) = link.map_or((0, true, None), |link| {
             link.granted += 1;
-            (link.granted, link.peer != Peer::Device)
+            (link.granted, link.peer != Peer::Device, link.age.take())
         });
         if adversary {
             self.record(config, Fact::GrantOnOtherChannel);
+        }
+        if age.is_some_and(|age| u64::from(age) >= config.setup.challenge_max) {
+            self.record(config, Fact::GrantOnDeadChallenge);
         }
         if granted > 1 {
             self.record(config, Fact::SecondGrantOnChallenge);
@@ -266,6 +297,9 @@ impl World {
         let logged = node.store.release_at(said.index_in_log) == Some(&auth);
         let superseded = is_superseded(&node.store.leases, said);
         let anchored = node.anchor.as_ref().map(|anchor| anchor.orders.as_slice());
+        let leased = node.store.leases.iter().find(|record| record.lease == said.lease);
+        let enrolled = device_id(Hardware::Enrolled, Hardware::Enrolled);
+        let stranger = leased.is_some_and(|record| record.device != enrolled);
         let behind = anchored
             .unwrap_or_default()
             .iter()
@@ -274,6 +308,7 @@ impl World {
             (!logged, Fact::GrantBeforeLeaf),
             (node.acknowledged, Fact::GrantAfterAcknowledgement),
             (superseded, Fact::GrantToSuperseded),
+            (stranger, Fact::GrantToStranger),
             (behind, Fact::GrantBehindAnchor),
             (!node.activated, Fact::GrantBeforeActivation),
             (node.lives > 1, Fact::GrantAfterCrash),
@@ -283,27 +318,46 @@ impl World {
         }
     }
 
-    fn watch_renewal(
-        &mut self,
-        config: &Config,
-        id: u8,
-        lease: split_custody_protocol::ids::LeaseId,
-    ) {
-        self.record(config, Fact::Renewed);
+    fn watch_renewal(&mut self, config: &Config, id: u8, channel: u64, renewal: &Renewal) {
         let Some(node) = self.custodians.get(&id) else { return };
         let acknowledged = node.acknowledged;
-        let record = node.store.leases.iter().position(|held| held.lease == lease);
+        let record = node.store.leases.iter().position(|held| held.lease == renewal.lease);
         let superseded = record.is_some_and(|place| {
             let of = &node.store.leases[place];
-            let later = node.store.leases[place..].iter();
-            later.clone().any(|l| l.device == of.device && l.incarnation != of.incarnation)
+            let mut later = node.store.leases[place..].iter();
+            later.any(|l| l.device == of.device && l.incarnation != of.incarnation)
         });
-        if acknowledged {
-            self.record(config, Fact::RenewedAfterAcknowledgement);
+        let aged = self.claims_are_old(config);
+        if renewal.answer != RenewalAnswer::Renewed {
+            let why = [
+                (acknowledged, Fact::EndedAfterAcknowledgement),
+                (superseded, Fact::EndedSuperseded),
+                (aged, Fact::EndedByAge),
+            ];
+            for (_, fact) in why.into_iter().filter(|(holds, _)| *holds) {
+                self.record(config, fact);
+            }
+            return;
         }
-        if superseded {
-            self.record(config, Fact::RenewedSuperseded);
+        let answer = Message::Renewal(renewal.clone()).to_frame();
+        let subject = config.setup.suite(Principal::Custodian(id), 0).hash(Label::Leaf, &[&answer]);
+        let logged = node.store.log.contains(&(LeafKind::Renewal, subject));
+        let elsewhere = self.channels.get(&channel).is_none_or(|link| link.peer != Peer::Device);
+        self.record(config, Fact::Renewed);
+        let facts = [
+            (acknowledged, Fact::RenewedAfterAcknowledgement),
+            (superseded, Fact::RenewedSuperseded),
+            (!logged, Fact::RenewedBeforeLeaf),
+            (elsewhere, Fact::RenewedOnOtherChannel),
+        ];
+        for (_, fact) in facts.into_iter().filter(|(holds, _)| *holds) {
+            self.record(config, fact);
         }
+    }
+
+    /// Whether max-age has passed since the one Challenge of this run. [LEA-10]
+    fn claims_are_old(&self, config: &Config) -> bool {
+        self.spent.attempts == 1 && u64::from(self.spent.ticks) >= config.setup.max_age
     }
 
     fn watch_acknowledgement(&mut self, config: &Config, id: u8, said: &Acknowledgement) {
@@ -342,12 +396,20 @@ impl World {
                     self.record(config, Fact::ForgedOrderApplied);
                 }
             }
-            Report::Refused {
-                violation: split_custody_protocol::Violation::SubjectRevoked, ..
-            } if !config.liars.contains(&id) => self.record(config, Fact::GrantCancelled),
-            Report::Refused {
-                violation: split_custody_protocol::Violation::TooFewOperators, ..
-            } => self.record(config, Fact::StrangerRefused),
+            Report::Refused { violation, .. } if !config.liars.contains(&id) => {
+                let fact = match violation {
+                    Violation::SubjectRevoked => Fact::GrantCancelled,
+                    Violation::TooFewOperators => Fact::StrangerRefused,
+                    Violation::ChallengeSpent => Fact::SecondRequestRefused,
+                    Violation::ChallengeDead => Fact::DeadChallengeRefused,
+                    Violation::IncarnationSuperseded => Fact::SupersededRefused,
+                    Violation::LeaseOfAnotherChannel => Fact::RenewalRefused,
+                    Violation::NotServing => Fact::RecoveringRefused,
+                    Violation::ActivationNotOurs => Fact::ActivationRefused,
+                    _ => return,
+                };
+                self.record(config, fact);
+            }
             _ => {}
         }
     }

@@ -7,11 +7,12 @@ use split_custody_protocol::error::Violation;
 use split_custody_protocol::ids::{ChannelId, CustodianId, Ticket};
 use split_custody_protocol::role::{Device, DeviceInput};
 use split_custody_protocol::suite::{Bytes, Digest};
+use split_custody_protocol::time::{Rebase, Span};
 use split_custody_protocol::transcript;
 use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind};
 use split_custody_protocol::wire::message::Message;
 
-use super::{Config, DeviceNode, Fact, Lie, Peer, Reply, Said, Setup, Switch, World};
+use super::{Config, DeviceNode, FLOOR, Fact, Lie, Peer, Reply, Said, Setup, Switch, World};
 use crate::frame::FrameId;
 use crate::symbolic::{self, DEK, Hardware, Principal};
 
@@ -31,6 +32,7 @@ impl DeviceNode {
             using: None,
             lost: false,
             counted: false,
+            charged: BTreeMap::new(),
         }
     }
 }
@@ -57,6 +59,7 @@ impl World {
         self.spent.attempts = self.spent.attempts.saturating_add(1);
         self.device.edit().lost = false;
         self.device.edit().counted = false;
+        self.device.edit().charged.clear();
         let input = DeviceInput::Acquire {
             manifest: config.setup.manifest(),
             deployment: config.setup.deployment(),
@@ -132,7 +135,7 @@ impl World {
         match output {
             Output::Transmit { channel, frame } => {
                 self.say(Said::Transmit(channel.value(), FrameId::of(&frame)));
-                self.device_sends(channel.value(), &frame);
+                self.device_sends(config, channel.value(), &frame);
             }
             Output::Close { channel } => {
                 self.say(Said::Close(channel.value()));
@@ -153,10 +156,16 @@ impl World {
         }
     }
 
-    fn device_sends(&mut self, channel: u64, frame: &[u8]) {
+    fn device_sends(&mut self, config: &Config, channel: u64, frame: &[u8]) {
         let id = FrameId::of(frame);
-        if matches!(Message::from_frame(frame), Ok(Message::Request(_) | Message::Renew(_))) {
+        let message = Message::from_frame(frame);
+        if matches!(message, Ok(Message::Request(_) | Message::Renew(_))) {
             self.seen.insert(id);
+        }
+        if let Ok(Message::Request(request)) = message
+            && request.entries.as_slice().len() < usize::from(config.setup.k)
+        {
+            self.record(config, Fact::RequestToTooFew);
         }
         if let Some(link) = self.channels.get_mut(&channel)
             && link.custodian_end.is_on()
@@ -184,6 +193,8 @@ impl World {
                 }
             }
             Report::Clean { .. } => self.on_clean(config),
+            Report::NotAcquired { .. } => self.record(config, Fact::TooFewReady),
+            Report::ReadBlocked => self.record(config, Fact::ReadBlocked),
             Report::Tainted => {
                 if !config.bounds.stepwise.is_on() {
                     self.device.edit().dials.clear();
@@ -322,7 +333,21 @@ impl World {
         if config.setup.on_host_read == split_custody_protocol::reset::OnHostRead::Reset {
             self.device.edit().read = true;
         }
-        self.device_input(config, DeviceInput::HostRead);
+        let before = self.device.clone();
+        match config.lie {
+            Some(Lie::ReadUnnoticed) => {}
+            Some(Lie::BlockedReadTaints) => self.device_input(config, DeviceInput::Tampered),
+            _ => self.device_input(config, DeviceInput::HostRead),
+        }
+        if config.bounds.stepwise.is_on() {
+            return; // a running system may notice at this input that a lease is over
+        }
+        self.device.edit().machine.rebase(Span::ZERO, FLOOR);
+        self.device.seal();
+        let blocks = config.setup.on_host_read == split_custody_protocol::reset::OnHostRead::Block;
+        if blocks && before != self.device {
+            self.record(config, Fact::BlockedReadChanged);
+        }
     }
 
     pub(super) fn tamper(&mut self, config: &Config) {
@@ -341,10 +366,12 @@ impl World {
         let now = self.now();
         let Ok(admission) = self.device.edit().machine.admit(now) else {
             self.spent.uses = self.spent.uses.saturating_add(1);
-            self.record(config, Fact::Lost);
+            let refused = if self.device.lost { Fact::Lost } else { Fact::OutOfBudget };
+            self.record(config, refused);
             self.drain_device(config);
             return;
         };
+        self.charge(config);
         self.spent.uses = self.spent.uses.saturating_add(1);
         self.device.edit().using = Some(admission);
         self.record(config, Fact::Used);
@@ -359,6 +386,33 @@ impl World {
         self.drain_device(config);
     }
 
+    /// Charges an admitted use to every counting term, in the world's own books. [LEA-4]
+    fn charge(&mut self, config: &Config) {
+        let budget = config.setup.budget;
+        if budget == u64::MAX {
+            return;
+        }
+        let now = self.now();
+        let counting = self.device.machine.leases().filter(|(_, held)| now < held.end());
+        let terms: Vec<(u8, u64)> =
+            counting.map(|(id, held)| (id.value(), held.counter.value())).collect();
+        let charged = &mut self.device.edit().charged;
+        let mut able = 0;
+        for (id, counter) in terms {
+            let (term, uses) = charged.entry(id).or_insert((counter, 0));
+            if *term != counter {
+                (*term, *uses) = (counter, 0); // a renewal sets the budget [LEA-13]
+            }
+            if *uses < budget {
+                *uses += 1;
+                able += 1;
+            }
+        }
+        if able < usize::from(config.setup.k) {
+            self.record(config, Fact::SpentBudget);
+        }
+    }
+
     fn drain_device(&mut self, config: &Config) {
         while let Some(output) = self.device.edit().machine.poll_output() {
             self.device_output(config, output);
@@ -370,14 +424,16 @@ impl World {
 
     pub(super) fn emit(&mut self, config: &Config) {
         let Some(admission) = self.device.edit().using.take() else { return };
+        let old = *admission.incarnation() != symbolic::incarnation(u64::from(self.device.life));
         let leaves = self.device.machine.release_output(self.now(), &admission).is_ok();
         // Only a replay asks what became of it; in a search it would split states.
         self.output_left = leaves && self.said.is_some();
         if !leaves {
+            self.record(config, if old { Fact::OldOutputRefused } else { Fact::LateOutputRefused });
             return;
         }
         self.record(config, Fact::Output);
-        if *admission.incarnation() != symbolic::incarnation(u64::from(self.device.life)) {
+        if old {
             self.record(config, Fact::OutputOfOtherLife);
         }
         if self.custodians_that_lease(config) < usize::from(config.setup.k) {

@@ -130,6 +130,10 @@ impl World {
         // BOUND: renewals per lease; a loss can be noticed all the same.
         let counters = device.machine.leases().map(|(_, held)| held.counter.value());
         let renews = counters.min().is_none_or(|least| least < u64::from(bounds.renewals));
+        // BOUND: where retries are off, nothing is asked twice.
+        let asks = bounds.retries.is_on()
+            || !device.machine.leases().any(|(_, held)| held.state_name(self.now()) == "Renewing");
+        let renews = renews && asks;
         if wire_is_free && (renews || device.lost) && device.machine.poll_timeout().is_some_and(|at| at <= self.now()) {
             actions.push(Action::Wake(Who::Device));
         }
@@ -166,7 +170,13 @@ impl World {
                 actions.push(Action::Restart(*id));
                 continue;
             };
+            // A store commits in the order it was asked; everything else may overtake.
+            let commits = |effect: &CustodianEffect| matches!(effect, CustodianEffect::Commit(_));
+            let first = node.questions.iter().find(|(_, effect)| commits(effect)).map(|(t, _)| *t);
             for (ticket, effect) in &node.questions {
+                if commits(effect) && Some(*ticket) != first {
+                    continue;
+                }
                 for reply in replies(effect) {
                     actions.push(Action::AnswerCustodian(*id, *ticket, *reply));
                 }
@@ -184,6 +194,15 @@ impl World {
     }
 
     fn operator_actions(&self, config: &Config, actions: &mut Vec<Action>) {
+        // BOUND: operators activate by hand, and the host repeats an activation, twice in all.
+        for (id, node) in &self.custodians {
+            let recovering = node.machine.as_ref().is_some_and(|machine| {
+                machine.standing() == split_custody_protocol::audit::Standing::Recovering
+            });
+            if config.bounds.activations.is_on() && recovering && self.spent.repeats < 2 {
+                actions.push(Action::RepeatActivation(*id));
+            }
+        }
         if !config.bounds.revokes.is_on() {
             return;
         }

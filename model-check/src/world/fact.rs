@@ -16,7 +16,14 @@ pub enum Fact {
     GrantBeforeActivation,
     HonestBlamed,
     ForeignKeyLoaded,
-    KeyFromTooFew,
+    KeyOutside,
+    GrantOnDeadChallenge,
+    GrantToStranger,
+    RequestToTooFew,
+    RenewedOnOtherChannel,
+    RenewedPastMaxAge,
+    RenewedBeforeLeaf,
+    BlockedReadChanged,
     UseWithoutK,
     UseAfterLoss,
     OutputWithoutK,
@@ -53,6 +60,19 @@ pub enum Fact {
     StrangerRefused,
     GrantCancelled,
     OutOfBudget,
+    SecondRequestRefused,
+    DeadChallengeRefused,
+    SupersededRefused,
+    RenewalRefused,
+    RecoveringRefused,
+    ActivationRefused,
+    EndedAfterAcknowledgement,
+    EndedSuperseded,
+    EndedByAge,
+    ReadBlocked,
+    TooFewReady,
+    OldOutputRefused,
+    LateOutputRefused,
 }
 
 impl Fact {
@@ -69,7 +89,14 @@ impl Fact {
         Self::GrantBeforeActivation,
         Self::HonestBlamed,
         Self::ForeignKeyLoaded,
-        Self::KeyFromTooFew,
+        Self::KeyOutside,
+        Self::GrantOnDeadChallenge,
+        Self::GrantToStranger,
+        Self::RequestToTooFew,
+        Self::RenewedOnOtherChannel,
+        Self::RenewedPastMaxAge,
+        Self::RenewedBeforeLeaf,
+        Self::BlockedReadChanged,
         Self::UseWithoutK,
         Self::UseAfterLoss,
         Self::OutputWithoutK,
@@ -88,7 +115,7 @@ impl Fact {
 
 /// A set of facts.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Facts(u64);
+pub struct Facts(u128);
 
 impl Facts {
     pub const fn only(fact: Fact) -> Self {
@@ -108,7 +135,11 @@ impl Facts {
     }
 
     #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }

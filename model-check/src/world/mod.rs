@@ -18,6 +18,7 @@ mod store;
 use std::collections::{BTreeMap, BTreeSet};
 
 use split_custody_protocol::effect::{Anchor, CustodianEffect, DeviceEffect};
+use split_custody_protocol::ids::Generation;
 use split_custody_protocol::lease::Admission;
 use split_custody_protocol::revocation::AckSet;
 use split_custody_protocol::role::{Custodian, Device};
@@ -49,6 +50,8 @@ pub struct Bounds {
     pub uses: u8,
     /// Renewals of each lease.
     pub renewals: u8,
+    /// Whether a renewal that was not answered in time is asked again.
+    pub retries: Switch,
     /// Whether operators revoke.
     pub revokes: Switch,
     /// Whether operators ask to hear that revoked leases are dead.
@@ -67,6 +70,8 @@ pub struct Bounds {
     pub leaf_stolen: Switch,
     /// Whether liars grant shares that they made up.
     pub false_shares: Switch,
+    /// Whether custodians begin recovering: their activation is signed, and with the host.
+    pub activations: Switch,
     /// Whether each end of a channel closes by itself and every question waits for its answer, as
     /// in a log that is replayed.
     pub stepwise: Switch,
@@ -95,6 +100,7 @@ impl Bounds {
         crashes: 0,
         uses: 0,
         renewals: 0,
+        retries: Switch::On,
         revokes: Switch::Off,
         deaths: Switch::Off,
         rollbacks: Switch::Off,
@@ -104,6 +110,7 @@ impl Bounds {
         skew: Switch::Off,
         leaf_stolen: Switch::Off,
         false_shares: Switch::Off,
+        activations: Switch::Off,
         stepwise: Switch::Off,
     };
 }
@@ -123,6 +130,10 @@ pub enum Lie {
     EffectiveAtFirst,
     /// The host can hold the device's clock.
     ClockStalls,
+    /// The device's driver does not hear that its memory was read.
+    ReadUnnoticed,
+    /// The device's driver reports a read that the hardware blocked as tampering.
+    BlockedReadTaints,
 }
 
 /// Everything about a run that does not change.
@@ -150,6 +161,8 @@ pub struct World {
     pub ahead: u8,
     /// Real ticks since the revocation took effect; stops counting past ttl-max.
     pub since_effective: Option<u8>,
+    /// Custodians whose share the adversary has.
+    pub leaked: BTreeSet<u8>,
     /// A real clock's reading, where a log is replayed.
     pub reading: Option<Instant>,
     /// What the machines said in this step, where a log is replayed.
@@ -182,6 +195,7 @@ struct Spent {
     crashes: u8,
     uses: u8,
     forged_orders: u8,
+    repeats: u8,
 }
 
 /// The device: its machine, and the hardware and driver around it.
@@ -204,6 +218,8 @@ pub struct DeviceNode {
     /// k leases counted once, and then fewer.
     pub lost: bool,
     pub counted: bool,
+    /// Uses that each custodian's running term was charged with, where budgets end.
+    pub charged: BTreeMap<u8, (u64, u64)>,
 }
 
 /// A custodian: its process, if it runs, and its durable side.
@@ -234,6 +250,8 @@ pub struct Channel {
     pub custodian_end: Switch,
     pub granted: u8,
     pub injected: u8,
+    /// Real ticks since its challenge, until a grant; stops counting at challenge-max.
+    pub age: Option<u8>,
 }
 
 /// Who opened a channel.
@@ -253,6 +271,8 @@ pub struct OperatorNode {
     pub submitted: BTreeMap<u8, u8>,
     pub dead: BTreeSet<u8>,
     pub asked: BTreeSet<u8>,
+    /// The last activation signed for each custodian, and the generation that it was for.
+    pub activations: BTreeMap<u8, (FrameId, Generation)>,
 }
 
 /// Every clock of a search is held at this reading; time passes by moving stored instants back.
@@ -297,11 +317,13 @@ impl World {
                 submitted: BTreeMap::new(),
                 dead: BTreeSet::new(),
                 asked: BTreeSet::new(),
+                activations: BTreeMap::new(),
             }),
             seen: BTreeSet::new(),
             facts: Facts::default(),
             ahead: 0,
             since_effective: None,
+            leaked: BTreeSet::new(),
             reading: None,
             said: None,
             output_left: false,
@@ -348,6 +370,7 @@ impl World {
             Action::Submit(id) => self.submit(config, id),
             Action::AwaitDead(id) => self.await_dead(config, id),
             Action::Activate(id) => self.activate(config, id),
+            Action::RepeatActivation(id) => self.repeat_activation(config, id),
             Action::Intrude(id) => self.intrude(config, id),
             Action::Forge(channel, forgery) => self.forge(config, channel, forgery),
             Action::Inject(channel, frame) => self.inject(config, channel, frame),
@@ -372,6 +395,10 @@ impl World {
         self.ahead = ahead;
         let cap = u8::try_from(config.setup.ttl_max).unwrap_or(u8::MAX);
         self.since_effective = self.since_effective.map(|ticks| ticks.saturating_add(1).min(cap));
+        let dead = u8::try_from(config.setup.challenge_max).unwrap_or(u8::MAX);
+        for channel in self.channels.values_mut().filter(|channel| channel.granted == 0) {
+            channel.age = channel.age.map(|age| age.saturating_add(1).min(dead));
+        }
     }
 
     /// Forgets what can no longer matter: closed channels, spent ticket numbers.
@@ -450,6 +477,7 @@ impl World {
                 custodian_end: Switch::On,
                 granted: 0,
                 injected: 0,
+                age: None,
             },
         );
         id

@@ -9,6 +9,7 @@ use split_custody_protocol::wire::signed::{ObjectKind, Signed};
 use split_custody_protocol::wire::{encode, standing};
 
 use super::{Config, Fact, Lie, OperatorSays, Peer, World};
+use crate::frame::FrameId;
 use crate::symbolic::Principal;
 
 impl World {
@@ -83,14 +84,40 @@ impl World {
                 Message::AwaitDead(AwaitDead { order }).to_frame()
             }
             OperatorSays::Activate => {
-                let Some(status) = self.status_of(config, id) else { return };
+                let Some(frame) = self.sign_activation(config, id) else { return };
                 if let Some(node) = self.custodians.get_mut(&id) {
                     node.edit().activated = true;
                 }
-                setup.activate(&status)
+                frame
             }
         };
         self.custodian_receives(config, channel, &frame);
+    }
+
+    /// Operators sign an activation for what the custodian now says of itself.
+    pub(super) fn sign_activation(&mut self, config: &Config, id: u8) -> Option<Vec<u8>> {
+        let status = self.status_of(config, id)?;
+        let frame = config.setup.activate(&status);
+        if config.bounds.activations.is_on() {
+            let signed = (FrameId::of(&frame), status.generation);
+            self.operator.edit().activations.insert(id, signed);
+        }
+        Some(frame)
+    }
+
+    /// The host delivers the activation that was signed last, whenever it likes.
+    pub(super) fn repeat_activation(&mut self, config: &Config, id: u8) {
+        let Some((frame, generation)) = self.operator.activations.get(&id).copied() else { return };
+        self.spent.repeats += 1;
+        let meant = self.status_of(config, id).is_some_and(|now| now.generation == generation);
+        if let Some(node) = self.custodians.get_mut(&id)
+            && meant
+        {
+            node.edit().activated = true;
+        }
+        let channel = self.operator_channel(config, id);
+        self.custodian_receives(config, channel, &frame.bytes());
+        self.close_custodian_end(channel);
     }
 
     /// What a custodian says of itself when it is asked.

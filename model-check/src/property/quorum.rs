@@ -1,0 +1,35 @@
+//! Quorum: k of n, one session, one key. Chapter 40.
+
+use super::Property;
+use crate::world::Fact;
+
+pub(super) const PROPERTIES: &[Property] = &[
+    Property {
+        id: "qrm_1_no_request_to_too_few",
+        never: Fact::RequestToTooFew,
+        witnesses: &[Fact::Granted, Fact::TooFewReady],
+        slices: &["quorum-cuts", "quorum-cuts-wide"],
+        says: "A device makes Evidence only when at least k custodians can answer. [QRM-1]",
+    },
+    Property {
+        id: "qrm_2_no_honest_custodian_is_blamed",
+        never: Fact::HonestBlamed,
+        witnesses: &[Fact::LiarCaught],
+        slices: &["quorum-liar"],
+        says: "A wrong share is pinned on the custodian that granted it. [QRM-2] [QRM-5]",
+    },
+    Property {
+        id: "qrm_3_only_the_owners_key_is_loaded",
+        never: Fact::ForeignKeyLoaded,
+        witnesses: &[Fact::Loaded],
+        slices: &["quorum-liar", "handshake-two"],
+        says: "What is loaded under is the key that the owner committed to. [QRM-3]",
+    },
+    Property {
+        id: "qrm_4_fewer_than_k_shares_outside",
+        never: Fact::KeyOutside,
+        witnesses: &[Fact::Loaded, Fact::AttackRefused],
+        slices: &["handshake-liar"],
+        says: "Shares of corrupt custodians and leaked shares together stay below k. [QRM-4]",
+    },
+];

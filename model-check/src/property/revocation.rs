@@ -1,0 +1,35 @@
+//! Revocation: what stops, and by when. Chapter 60.
+
+use super::Property;
+use crate::world::Fact;
+
+pub(super) const PROPERTIES: &[Property] = &[
+    Property {
+        id: "rev_2_only_operators_order",
+        never: Fact::ForgedOrderApplied,
+        witnesses: &[Fact::StrangerRefused],
+        slices: &["revocation-intruder", "revocation-all"],
+        says: "No order is applied that operators did not sign. [REV-2]",
+    },
+    Property {
+        id: "rev_4_acknowledged_only_when_durable_and_anchored",
+        never: Fact::AcknowledgedBeforeAnchored,
+        witnesses: &[Fact::Acknowledged, Fact::AcknowledgedAfterCrash],
+        slices: &["revocation-crash", "revocation-all"],
+        says: "An acknowledgement leaves only when its order is in the store and in the anchor. [REV-4]",
+    },
+    Property {
+        id: "rev_8_no_use_past_the_bound",
+        never: Fact::UseAfterBound,
+        witnesses: &[Fact::Effective, Fact::UsedAfterAcknowledgement],
+        slices: &["lease-one", "lease-one-of-two", "lease-liar", "lease-two-of-three", "lease-liar-of-three"],
+        says: "No use at or after t_eff + ttl-max, where t_eff counts n-k+1+f acknowledgements. [REV-8]",
+    },
+    Property {
+        id: "rev_10_dead_means_dead",
+        never: Fact::DeadButCounting,
+        witnesses: &[Fact::Dead],
+        slices: &["lease-death"],
+        says: "When a custodian signs that leases are dead, the device counts none of them. [REV-10] [LEA-6]",
+    },
+];
