@@ -5,7 +5,8 @@
 //! transactions of the other chapters; the log itself is `impl/store`.
 //!
 //! ```text
-//!  Unprovisioned --Provision--> Recovering --Activate--> Activating --Anchored--> Serving
+//!  Unprovisioned --Provisioned--> Recovering --Activate--> Activating --Anchored--> Serving
+//!                                    ^------------- Fenced -------------/
 //! ```
 
 mod standing;

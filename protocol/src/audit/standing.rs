@@ -27,6 +27,8 @@ pub enum StandingInput {
     Provisioned,
     Activate,
     Anchored,
+    /// The store did not take an activation or an order.
+    Fenced,
 }
 
 impl Standing {
@@ -36,6 +38,9 @@ impl Standing {
             (Self::Unprovisioned, StandingInput::Provisioned) => Self::Recovering,
             (Self::Recovering, StandingInput::Activate) => Self::Activating,
             (Self::Activating, StandingInput::Anchored) => Self::Serving,
+            (Self::Recovering | Self::Activating | Self::Serving, StandingInput::Fenced) => {
+                Self::Recovering
+            }
             _ => return Err(Misuse::WrongState),
         };
         Ok(())

@@ -244,7 +244,7 @@ impl Custodian {
                     self.out.transmit(channel, Message::Activated(done).to_frame());
                 }
             }
-            _ => self.standing = Standing::Recovering,
+            _ => self.standing.handle(StandingInput::Fenced)?,
         }
         Ok(())
     }
@@ -474,7 +474,7 @@ impl Custodian {
             return Ok(());
         };
         if applying.progress == Progress::Draining {
-            self.standing = Standing::Recovering;
+            self.standing.handle(StandingInput::Fenced)?;
         }
         for channel in applying.waiting {
             self.out.close(channel);
