@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use split_custody_weights::container::Tensor;
 
 use super::report::Report;
 use super::source::Source;
-use super::stage::Stage;
+use super::stage::{Stage, wait_until};
 use crate::control::{DeviceAsk, ask};
 use crate::failure::Failure;
 use crate::files::hex;
@@ -81,6 +81,7 @@ fn request(source: &Source, number: usize) -> Result<Request, Failure> {
 /// Requests without pause, from a thread of their own.
 pub struct Background {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     thread: Option<JoinHandle<Observed>>,
 }
 
@@ -97,13 +98,18 @@ pub struct Observed {
 }
 
 impl Background {
+    /// Returns when the first few were answered: what follows then happens amid requests.
     pub fn begin(stage: &Stage<'_>) -> Result<Self, Failure> {
         let requests: Vec<Request> =
             (0..16).map(|i| request(&stage.source, i)).collect::<Result<_, _>>()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (told, control) = (Arc::clone(&stop), stage.control());
-        let thread = std::thread::spawn(move || run(&control, &requests, &told));
-        Ok(Self { stop, thread: Some(thread) })
+        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let (told, count, control) = (Arc::clone(&stop), Arc::clone(&answered), stage.control());
+        let thread = std::thread::spawn(move || run(&control, &requests, &told, &count));
+        let background = Self { stop, answered, thread: Some(thread) };
+        wait_until("requests are answered", Duration::from_secs(10), || {
+            Ok(background.answered.load(Ordering::SeqCst) >= 3)
+        })?;
+        Ok(background)
     }
 
     pub fn end(mut self) -> Observed {
@@ -119,7 +125,12 @@ impl Drop for Background {
     }
 }
 
-fn run(control: &Path, requests: &[Request], stop: &AtomicBool) -> Observed {
+fn run(
+    control: &Path,
+    requests: &[Request],
+    stop: &AtomicBool,
+    answered: &AtomicUsize,
+) -> Observed {
     let mut seen = Observed::default();
     for request in requests.iter().cycle() {
         if stop.load(Ordering::SeqCst) {
@@ -136,6 +147,7 @@ fn run(control: &Path, requests: &[Request], stop: &AtomicBool) -> Observed {
                 seen.first_refusal.get_or_insert_with(|| failure.text().to_owned());
             }
         }
+        answered.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(PAUSE);
     }
     seen
