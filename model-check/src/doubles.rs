@@ -205,13 +205,13 @@ pub const DOUBLES: &[Double] = &[
     },
     Double {
         name: "renewal_ignores_orders",
-        rules: &[Rule::LEA_9],
+        rules: &[Rule::LEA_9, Rule::LEA_11],
         lie: None,
         margin: None,
         slice: "lease-one-of-two",
         killed_by: "lea_9_no_renewal_after_acknowledgement",
         says: "Renewals do not look at orders.",
-        covered_by: "",
+        covered_by: "LEA-9 alone: an ended lease's answer is not said, whatever was decided [LEA-11]",
     },
     Double {
         name: "claims_never_age",

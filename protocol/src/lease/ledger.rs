@@ -4,10 +4,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::effect::LeaseRecord;
-use crate::error::Violation;
+use crate::error::{Rule, Violation};
 use crate::ids::{Counter, LeaseId};
 use crate::release::{Coverage, Life, Serving};
-use crate::require::{perform, require};
+use crate::require::{enforce, perform, require};
 use crate::suite::{DeviceId, Incarnation, LeafKey};
 use crate::time::{Instant, Rebase, Span};
 use crate::wire::lease::{Renew, Renewal, RenewalAnswer};
@@ -172,8 +172,9 @@ impl Ledger {
         let lease = self.leases.get_mut(id)?;
         lease.counter = counter;
         lease.lapse = lease.lapse.max(lapse);
-        if lease.standing != LeaseStanding::Live {
-            return None; // [LEA-11] [LEA-14]
+        // [LEA-11] [LEA-14] What ended while it was written is not said.
+        if lease.standing != LeaseStanding::Live && enforce(Rule::LEA_11).is_err() {
+            return None;
         }
         lease.answer = Some(answer);
         lease.answer.clone()
