@@ -89,17 +89,20 @@ impl Holder {
     /// A checked grant adds a lease, whether or not its share was needed. [QRM-6]
     pub fn add(&mut self, now: Instant, grant: &Checked, entry: &ReadyEntry, sent: Instant) {
         let terms = grant.terms();
+        let end = self.end_of(sent, terms.first);
+        let ask = Renewing::Due(sent.after(third(terms.first)));
         let held = Held {
             lease: grant.lease(),
             device_leaf: entry.device_leaf,
             custodian_leaf: entry.custodian_leaf,
             counter: Counter::new(0),
             since: sent,
-            end: self.end_of(sent, terms.first),
+            end,
             term: terms.term,
             budget: terms.budget,
             used: 0,
-            renewing: Renewing::Due(sent.after(third(terms.first))),
+            // Over before it came: an alarm for it would ring for ever.
+            renewing: if now < end { ask } else { Renewing::Ended },
         };
         self.leases.insert(grant.custodian(), held);
         self.settle(now);
@@ -134,6 +137,11 @@ impl Holder {
 
     pub const fn is_lost(&self) -> bool {
         matches!(self.phase, Phase::Lost)
+    }
+
+    /// Whether k counted when last settled: without that no DEK is kept. [LEA-5]
+    pub const fn is_counting(&self) -> bool {
+        matches!(self.phase, Phase::Counting)
     }
 
     /// Admits one use and charges it once, to every counting lease with budget. [LEA-2] [LEA-4]
@@ -171,6 +179,7 @@ impl Holder {
         let mut frames = Vec::new();
         for (custodian, held) in &mut self.leases {
             if now >= held.end {
+                held.on_over();
                 continue;
             }
             if let Some(frame) = held.on_due(now) {
@@ -258,6 +267,15 @@ impl Held {
                 Some(frame.clone())
             }
             _ => None,
+        }
+    }
+
+    /// Its alarms end with it; an answer that is under way still finds its question.
+    fn on_over(&mut self) {
+        match &mut self.renewing {
+            Renewing::Due(_) => self.renewing = Renewing::Ended,
+            Renewing::Asked { again, .. } => *again = self.end.max(*again),
+            Renewing::Ended => {}
         }
     }
 

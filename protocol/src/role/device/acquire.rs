@@ -6,12 +6,12 @@ use crate::error::Violation;
 use crate::handshake::{Attester, AttesterInput, ReadyEntry};
 use crate::ids::{ChannelId, CustodianId};
 use crate::lease::Holder;
-use crate::quorum::{CustodyInput, Outcome};
+use crate::quorum::{Combined, CustodyInput, Outcome};
 use crate::release::{Coverage, Expected, check_grant};
 use crate::require::require;
 use crate::role::names::ManifestNames;
 use crate::sealing::{KnownDeployment, KnownManifest};
-use crate::suite::{Digest, Suite};
+use crate::suite::{DekHandle, Digest, Suite};
 use crate::time::Instant;
 use crate::transcript;
 use crate::wire::codec::List;
@@ -356,20 +356,33 @@ impl Device {
             model.holder.add(now, &checked, &entry, sent);
             exchange.attester.close(); // answered
             if let Outcome::Combined(combined) = outcome {
-                let secrets = model.secrets();
-                // INVARIANT: custody is `Requesting` here, and that takes `Combined`.
-                let _ = model.custody.handle(CustodyInput::Combined(combined));
-                self.out.ask(DeviceEffect::Erase { secrets }, Work::EraseSecrets);
-                self.out.ask(DeviceEffect::Load { dek: combined.dek() }, Work::Load);
+                self.on_combined(now, combined);
             }
         } else if model.custody.dek().is_some() {
             model.holder.add(now, &checked, &entry, sent); // [QRM-6]
             exchange.attester.close();
         }
-        let lease = checked.lease();
-        let counter = crate::ids::Counter::new(0);
-        self.out.report(Report::LeaseCounts { custodian, lease, counter });
+        if self.leases().any(|(id, held)| id == custodian && now < held.end()) {
+            let (lease, counter) = (checked.lease(), crate::ids::Counter::new(0));
+            self.out.report(Report::LeaseCounts { custodian, lease, counter });
+        }
         Ok(())
+    }
+
+    /// Loading needs k counting: grants that came after their own terms load nothing. [LEA-2]
+    fn on_combined(&mut self, now: Instant, combined: Combined) {
+        let Some(model) = &mut self.model else { return };
+        if model.holder.counting(now) < model.manifest.threshold() {
+            let dek = Some(combined.dek());
+            // INVARIANT: custody is `Requesting` here, and that takes `TooFew`.
+            let _ = self.abandon_erasing(CustodyInput::TooFew, dek);
+            return;
+        }
+        let secrets = model.secrets();
+        // INVARIANT: custody is `Requesting` here, and that takes `Combined`.
+        let _ = model.custody.handle(CustodyInput::Combined(combined));
+        self.out.ask(DeviceEffect::Erase { secrets }, Work::EraseSecrets);
+        self.out.ask(DeviceEffect::Load { dek: combined.dek() }, Work::Load);
     }
 
     pub(super) fn on_loaded(&mut self) -> Result<(), Rejection> {
@@ -381,10 +394,18 @@ impl Device {
 
     /// The attempt came to nothing: its keys and shares are erased. [RST-10]
     pub(super) fn abandon(&mut self, input: CustodyInput) -> Result<(), Rejection> {
+        self.abandon_erasing(input, None)
+    }
+
+    fn abandon_erasing(
+        &mut self,
+        input: CustodyInput,
+        dek: Option<DekHandle>,
+    ) -> Result<(), Rejection> {
         let Some(mut model) = self.model.take() else {
             return Ok(());
         };
-        let secrets = model.secrets();
+        let secrets = Secrets { dek, ..model.secrets() };
         let valid = match &model.custody {
             Custody::Requesting { tally, .. } => tally.count(),
             _ => 0,

@@ -373,7 +373,7 @@ impl Device {
             return;
         }
         model.holder.settle(now);
-        if model.holder.is_lost() {
+        if !model.holder.is_counting() {
             // INVARIANT: with a DEK, custody is loading or serving; both take a loss.
             let _ = self.stop(StopCause::LeaseLost);
         }
