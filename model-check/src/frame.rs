@@ -7,16 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// A frame's content-addressed id: the same in every run and on every thread.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Eq,
-    Hash,
-    Ord,
-    PartialEq,
-    PartialOrd,
-    serde::Deserialize,
-    serde::Serialize,
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize,
 )]
 pub struct FrameId(u64);
 

@@ -56,8 +56,7 @@ pub fn check(scope: Scope, only: Option<&str>, threads: usize) -> Vec<PropertyRe
         .into_iter()
         .filter(|property| only.is_none_or(|only| property.id.contains(only)))
         .collect();
-    let in_scope: Vec<Slice> =
-        slices().into_iter().filter(|slice| slice.scope <= scope).collect();
+    let in_scope: Vec<Slice> = slices().into_iter().filter(|slice| slice.scope <= scope).collect();
     let claimed = |slice: &Slice| chosen.iter().any(|p| p.slices.contains(&slice.name));
     let mut jobs: Vec<Job> =
         in_scope.iter().filter(|slice| claimed(slice)).cloned().map(Job::Prove).collect();
@@ -139,10 +138,8 @@ pub fn prove(slice: &Slice) -> SliceResult {
         let end = after(initial, &config, story);
         never.into_iter().find(|fact| end.facts.contains(*fact))
     });
-    let pin_broken = slice
-        .pinned()
-        .filter(|pin| found.exhaustive && *pin != found.unique)
-        .map(|_| found.unique);
+    let pin_broken =
+        slice.pinned().filter(|pin| found.exhaustive && *pin != found.unique).map(|_| found.unique);
     SliceResult { slice: slice.clone(), found, pin_broken, violated }
 }
 

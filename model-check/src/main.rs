@@ -1,10 +1,9 @@
 //! `prove`: check, mutants, cex, export, replay. Exit codes: 0 good, 1 a check failed, 2 usage.
 
-use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
@@ -129,6 +128,9 @@ fn check(scope: ScopeName, only: Option<&str>, json: bool) -> ExitCode {
 /// Doubles need machines that can leave rules out: this very package, built with `--cfg doubles`.
 #[cfg(not(doubles))]
 fn doubles(_: &Task) -> Result<ExitCode, String> {
+    use std::env;
+    use std::process::Command;
+
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let target = env::current_exe()
         .ok()

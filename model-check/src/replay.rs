@@ -16,7 +16,9 @@ use std::fmt;
 use split_custody_protocol::time::Instant;
 use split_custody_protocol::trace::{Answer, Entry, Input};
 
-use crate::world::{Action, Bounds, Config, End, Fact, Facts, OperatorSays, Reply, Setup, Switch, Who, World};
+use crate::world::{
+    Action, Bounds, Config, End, Fact, Facts, OperatorSays, Reply, Setup, Switch, Who, World,
+};
 
 use matching::Matcher;
 use pairing::Channels;

@@ -35,7 +35,8 @@ pub fn check_text(results: &[PropertyResult], seconds: f64) -> String {
                 );
             }
             Verdict::Unwitnessed(fact) => {
-                text += &format!("            no state shows {fact:?}: the property may be empty\n");
+                text +=
+                    &format!("            no state shows {fact:?}: the property may be empty\n");
             }
             _ => {}
         }

@@ -31,11 +31,7 @@ impl<T: Clone + Hash> Shared<T> {
     /// Computes the digest of an edited value.
     pub fn seal(&mut self) {
         if self.digest.is_none() {
-            let half = |seed| {
-                let mut hasher = FixedState::with_seed(seed).build_hasher();
-                self.value.hash(&mut hasher);
-                u128::from(hasher.finish())
-            };
+            let half = |seed| u128::from(FixedState::with_seed(seed).hash_one(&*self.value));
             self.digest = Some(half(0) << 64 | half(1));
         }
     }
@@ -58,7 +54,8 @@ impl<T: Eq> Eq for Shared<T> {}
 
 impl<T: PartialEq> PartialEq for Shared<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.digest == other.digest && (Arc::ptr_eq(&self.value, &other.value) || *self.value == *other.value)
+        self.digest == other.digest
+            && (Arc::ptr_eq(&self.value, &other.value) || *self.value == *other.value)
     }
 }
 

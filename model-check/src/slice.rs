@@ -171,21 +171,13 @@ fn handshake() -> Vec<Slice> {
         )
         .says("the adversary holds the device's leaf key and repeats inside honest channels")
         .drops(UNTIMED),
-        begin(
-            "handshake-two",
-            Setup::smallest(2, 2, 0),
-            Bounds { intrusions: 1, ..base.clone() },
-        )
-        .says("two custodians, both needed, one hostile channel to either")
-        .drops(UNTIMED),
-        begin(
-            "handshake-liar",
-            Setup::smallest(2, 2, 1),
-            Bounds { intrusions: 1, ..base.clone() },
-        )
-        .liars(&[2])
-        .says("two custodians, both needed, one of them corrupt: its share is outside already")
-        .drops(UNTIMED),
+        begin("handshake-two", Setup::smallest(2, 2, 0), Bounds { intrusions: 1, ..base.clone() })
+            .says("two custodians, both needed, one hostile channel to either")
+            .drops(UNTIMED),
+        begin("handshake-liar", Setup::smallest(2, 2, 1), Bounds { intrusions: 1, ..base.clone() })
+            .liars(&[2])
+            .says("two custodians, both needed, one of them corrupt: its share is outside already")
+            .drops(UNTIMED),
         // BOUND: a challenge lives three ticks; the fourth shows that it stays dead.
         begin("handshake-late", one(), Bounds { ticks: 4, ..base.clone() })
             .says("one custodian, a request that the host delays past the challenge's end")
@@ -228,29 +220,17 @@ fn handshake() -> Vec<Slice> {
 fn quorum() -> Vec<Slice> {
     let base = Bounds::QUIET;
     vec![
-        begin(
-            "quorum-liar",
-            Setup::smallest(3, 2, 1),
-            Bounds { false_shares: ON, ..base.clone() },
-        )
-        .liars(&[3])
-        .says("three custodians, two needed, one of them grants wrong shares")
-        .drops("hostile channels, time, crashes, resets, revocation"),
-        begin(
-            "quorum-cuts",
-            Setup::smallest(2, 2, 0),
-            Bounds { cuts: ON, ..base.clone() },
-        )
-        .says("two custodians, both needed; dials fail and channels are cut")
-        .drops("hostile channels, time, crashes, resets, revocation"),
-        begin(
-            "quorum-cuts-wide",
-            Setup::smallest(3, 2, 0),
-            Bounds { cuts: ON, ..base },
-        )
-        .review()
-        .says("three custodians, two needed; dials fail and channels are cut")
-        .drops("hostile channels, time, crashes, resets, revocation"),
+        begin("quorum-liar", Setup::smallest(3, 2, 1), Bounds { false_shares: ON, ..base.clone() })
+            .liars(&[3])
+            .says("three custodians, two needed, one of them grants wrong shares")
+            .drops("hostile channels, time, crashes, resets, revocation"),
+        begin("quorum-cuts", Setup::smallest(2, 2, 0), Bounds { cuts: ON, ..base.clone() })
+            .says("two custodians, both needed; dials fail and channels are cut")
+            .drops("hostile channels, time, crashes, resets, revocation"),
+        begin("quorum-cuts-wide", Setup::smallest(3, 2, 0), Bounds { cuts: ON, ..base })
+            .review()
+            .says("three custodians, two needed; dials fail and channels are cut")
+            .drops("hostile channels, time, crashes, resets, revocation"),
     ]
 }
 
@@ -306,14 +286,8 @@ fn lease_of_one() -> Vec<Slice> {
 fn lease_of_more() -> Vec<Slice> {
     // BOUND: three ticks of term and no skew (lease-one has it); one renewal outlives the first
     // term, and one use reads whether anything is left.
-    let bounds = Bounds {
-        ticks: 4,
-        uses: 1,
-        renewals: 1,
-        retries: OFF,
-        revokes: ON,
-        ..Bounds::QUIET
-    };
+    let bounds =
+        Bounds { ticks: 4, uses: 1, renewals: 1, retries: OFF, revokes: ON, ..Bounds::QUIET };
     let drops = "hostile channels, crashes, resets, clock skew";
     let more = |name, setup| begin(name, setup, bounds.clone()).serving().drops(drops);
     vec![
@@ -330,9 +304,12 @@ fn lease_of_more() -> Vec<Slice> {
             .liars(&[3])
             .review()
             .says("three leases, two needed; one custodian acknowledges and renews all the same"),
-        Slice { bounds: Bounds { skew: ON, ticks: 6, ..bounds.clone() }, ..more("lease-two-skew", Setup::smallest(2, 2, 0)) }
-            .review()
-            .says("two leases, both needed, wandering clocks, revocation, six ticks"),
+        Slice {
+            bounds: Bounds { skew: ON, ticks: 6, ..bounds.clone() },
+            ..more("lease-two-skew", Setup::smallest(2, 2, 0))
+        }
+        .review()
+        .says("two leases, both needed, wandering clocks, revocation, six ticks"),
     ]
 }
 
@@ -349,14 +326,10 @@ fn revocation() -> Vec<Slice> {
         begin("revocation-intruder", one(), Bounds { intrusions: 1, ..base.clone() })
             .says("revocation, and an order that no operator signed")
             .drops("time, crashes, resets, failing HSM, more than one custodian"),
-        begin(
-            "revocation-all",
-            one(),
-            Bounds { intrusions: 1, crashes: 1, deferred: ON, ..base },
-        )
-        .review()
-        .says("revocation, forged orders, a crash, failing commits and HSM calls, all at once")
-        .drops("time, resets, more than one custodian"),
+        begin("revocation-all", one(), Bounds { intrusions: 1, crashes: 1, deferred: ON, ..base })
+            .review()
+            .says("revocation, forged orders, a crash, failing commits and HSM calls, all at once")
+            .drops("time, resets, more than one custodian"),
     ]
 }
 

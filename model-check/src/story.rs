@@ -52,7 +52,8 @@ pub fn page(double: &Double, initial: &World, config: &Config, actions: &[Action
 
 /// The same as a Mermaid sequence diagram.
 pub fn mermaid(initial: &World, config: &Config, actions: &[Action]) -> String {
-    let mut text = "sequenceDiagram\n    participant D as device\n    participant H as host\n".to_owned();
+    let mut text =
+        "sequenceDiagram\n    participant D as device\n    participant H as host\n".to_owned();
     for id in initial.custodians.keys() {
         text += &format!("    participant C{id} as custodian {id}\n");
     }
@@ -102,17 +103,23 @@ fn sentence(world: &World, action: Action) -> String {
     match action {
         Action::Acquire => "The node asks the device to load the model.".into(),
         Action::Release => "The node asks the device to give the model up.".into(),
-        Action::Connect(id) => format!("The host lets the device open a channel to custodian {id}."),
+        Action::Connect(id) => {
+            format!("The host lets the device open a channel to custodian {id}.")
+        }
         Action::RefuseDial(id) => format!("The host lets no channel to custodian {id} come about."),
         Action::Deliver(channel, end) => {
             let what = frame_at(world, channel, end);
             let custodian = world.channels.get(&channel).map_or(0, |link| link.custodian);
             match end {
                 End::Custodian => {
-                    format!("The device's {what} on channel {channel} reaches custodian {custodian}.")
+                    format!(
+                        "The device's {what} on channel {channel} reaches custodian {custodian}."
+                    )
                 }
                 End::Device => {
-                    format!("Custodian {custodian}'s {what} on channel {channel} reaches the device.")
+                    format!(
+                        "Custodian {custodian}'s {what} on channel {channel} reaches the device."
+                    )
                 }
             }
         }
@@ -135,7 +142,9 @@ fn sentence(world: &World, action: Action) -> String {
         Action::RollBack(id) => {
             format!("Custodian {id}'s store is replaced by its oldest backup, and it starts again.")
         }
-        Action::Submit(id) => format!("An operator gives custodian {id} the order to revoke the device."),
+        Action::Submit(id) => {
+            format!("An operator gives custodian {id} the order to revoke the device.")
+        }
         Action::AwaitDead(id) => {
             format!("An operator asks custodian {id} to say when the revoked leases are dead.")
         }
@@ -144,12 +153,18 @@ fn sentence(world: &World, action: Action) -> String {
             "The adversary opens a channel of its own to custodian {id} and says Hello as the device."
         ),
         Action::Forge(channel, forgery) => {
-            format!("On its channel {channel} the adversary sends a Request for its own key, {}.", forged(forgery))
+            format!(
+                "On its channel {channel} the adversary sends a Request for its own key, {}.",
+                forged(forgery)
+            )
         }
         Action::Inject(channel, frame) => {
             let own = world.channels.get(&channel).is_some_and(|link| link.peer == Peer::Adversary);
             let whose = if own { "its own" } else { "the device's" };
-            format!("The adversary repeats a {} that it saw, on {whose} channel {channel}.", name_of(frame))
+            format!(
+                "The adversary repeats a {} that it saw, on {whose} channel {channel}.",
+                name_of(frame)
+            )
         }
         Action::ForgeOrder(id) => {
             format!("A stranger gives custodian {id} an order that no operator signed.")
@@ -163,7 +178,9 @@ fn forged(forgery: Forgery) -> &'static str {
         Forgery::RelayedGpu => {
             "over its own session: the enrolled GPU signs the nonce, its own CPU part the rest"
         }
-        Forgery::OwnDevice => "over its own session, with both halves of a genuine device of its own",
+        Forgery::OwnDevice => {
+            "over its own session, with both halves of a genuine device of its own"
+        }
         Forgery::ReplayedEvidence(_) => "over its own session, with the device's Evidence repeated",
         Forgery::SplicedEntries(_) => "with the device's session entries and Evidence repeated",
     }
@@ -172,11 +189,19 @@ fn forged(forgery: Forgery) -> &'static str {
 fn device_answer(world: &World, ticket: u64, reply: Reply) -> String {
     let failed = reply != Reply::Done;
     match world.device.questions.get(&ticket) {
-        Some(DeviceEffect::CollectEvidence { .. }) if failed => "The device cannot make Evidence.".into(),
-        Some(DeviceEffect::CollectEvidence { .. }) => "Measured code makes Evidence over the session.".into(),
-        Some(DeviceEffect::Load { .. }) if failed => "A tensor does not open; loading fails.".into(),
+        Some(DeviceEffect::CollectEvidence { .. }) if failed => {
+            "The device cannot make Evidence.".into()
+        }
+        Some(DeviceEffect::CollectEvidence { .. }) => {
+            "Measured code makes Evidence over the session.".into()
+        }
+        Some(DeviceEffect::Load { .. }) if failed => {
+            "A tensor does not open; loading fails.".into()
+        }
         Some(DeviceEffect::Load { .. }) => "The weights are opened in device memory.".into(),
-        Some(DeviceEffect::Zeroise) => "The device's driver reports that all keys are zeroised.".into(),
+        Some(DeviceEffect::Zeroise) => {
+            "The device's driver reports that all keys are zeroised.".into()
+        }
         Some(DeviceEffect::Scrub) if failed => "The scrub of device memory fails.".into(),
         Some(DeviceEffect::Scrub) => "The device's driver reports that memory is scrubbed.".into(),
         Some(DeviceEffect::Plant) => "A new mark is planted: a new incarnation.".into(),
@@ -221,7 +246,9 @@ fn consequence(world: &World, said: &crate::world::Said) -> Option<String> {
 }
 
 fn frame_at(world: &World, channel: u64, end: End) -> String {
-    world.next_frame(channel, end).map_or_else(|| "frame".to_owned(), |frame| name_of(frame).to_owned())
+    world
+        .next_frame(channel, end)
+        .map_or_else(|| "frame".to_owned(), |frame| name_of(frame).to_owned())
 }
 
 fn name_of(frame: FrameId) -> &'static str {

@@ -130,11 +130,7 @@ pub fn share_commitment(share: ShareHandle, place: &SharePlace) -> Digest {
 pub fn dek_commitment(dek: DekHandle, weights: WeightsId, version: WeightsVersion) -> Digest {
     Digest::new(term(
         secret_label::DEK,
-        &[
-            weights.as_bytes(),
-            &version.value().to_be_bytes(),
-            &dek.value().to_be_bytes(),
-        ],
+        &[weights.as_bytes(), &version.value().to_be_bytes(), &dek.value().to_be_bytes()],
     ))
 }
 
@@ -288,7 +284,8 @@ impl Suite for SymbolicSuite {
             return Ok(DEK);
         }
         // Anything else interpolates to a key that nobody dealt.
-        let sum = shares.iter().map(|(index, share)| share.value() ^ u64::from(index.value()) << 32);
+        let sum =
+            shares.iter().map(|(index, share)| share.value() ^ u64::from(index.value()) << 32);
         Ok(DekHandle::new(sum.fold(1, u64::wrapping_add)))
     }
 
@@ -305,11 +302,7 @@ impl Suite for SymbolicSuite {
 
 /// The place of a custodian's share: its index is its id.
 pub const fn place(set: ShareSetId, custodian: u8) -> SharePlace {
-    SharePlace {
-        set,
-        custodian: CustodianId::new(custodian),
-        index: ShareIndex::new(custodian),
-    }
+    SharePlace { set, custodian: CustodianId::new(custodian), index: ShareIndex::new(custodian) }
 }
 
 #[cfg(test)]

@@ -127,8 +127,13 @@ fn wire_6_an_altered_frame_never_fits() {
         _ => false,
     });
     // What operators say follows from the setup and is told apart by its type alone.
-    let from_operators =
-        ["received Provision", "received Query", "received Activate", "received Submit", "received AwaitDead"];
+    let from_operators = [
+        "received Provision",
+        "received Query",
+        "received Activate",
+        "received Submit",
+        "received AwaitDead",
+    ];
     let others: Vec<_> =
         altered.keys().filter(|kind| !from_operators.contains(&kind.as_str())).collect();
     assert!(others.is_empty(), "{others:?}");
@@ -144,9 +149,18 @@ fn aud_1_a_dropped_event_is_noticed_where_anything_hangs_on_it() {
         true
     });
     for never in [
-        "PoweredOn", "Booted", "ChannelOpened", "HostRead", "admit", "release_output",
-        "received Hello", "received Challenge", "received Request", "received Provision",
-        "received Activate", "received Submit",
+        "PoweredOn",
+        "Booted",
+        "ChannelOpened",
+        "HostRead",
+        "admit",
+        "release_output",
+        "received Hello",
+        "received Challenge",
+        "received Request",
+        "received Provision",
+        "received Activate",
+        "received Submit",
     ] {
         assert_eq!(unnoticed.get(never), None, "{unnoticed:?}");
     }

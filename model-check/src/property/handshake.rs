@@ -22,7 +22,13 @@ pub(super) const PROPERTIES: &[Property] = &[
         id: "hs_10_grant_only_on_the_channel_of_its_session",
         never: Fact::GrantOnOtherChannel,
         witnesses: &[Fact::Granted, Fact::AttackRefused],
-        slices: &["handshake-one", "handshake-two", "handshake-one-wide", "handshake-three", "handshake-two-wide"],
+        slices: &[
+            "handshake-one",
+            "handshake-two",
+            "handshake-one-wide",
+            "handshake-three",
+            "handshake-two-wide",
+        ],
         says: "A grant leaves only on a channel that ends in the device whose session binds it. [HS-10]",
     },
     Property {

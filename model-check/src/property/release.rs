@@ -8,7 +8,13 @@ pub(super) const PROPERTIES: &[Property] = &[
         id: "rel_4_share_sealed_only_to_the_attested_key",
         never: Fact::ShareLeaked,
         witnesses: &[Fact::Granted, Fact::AttackRefused],
-        slices: &["handshake-one", "handshake-stolen-leaf", "handshake-two", "handshake-one-wide", "handshake-three"],
+        slices: &[
+            "handshake-one",
+            "handshake-stolen-leaf",
+            "handshake-two",
+            "handshake-one-wide",
+            "handshake-three",
+        ],
         says: "No share leaves sealed to a key that the adversary can open. [REL-4]",
     },
     Property {

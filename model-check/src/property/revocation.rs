@@ -22,7 +22,13 @@ pub(super) const PROPERTIES: &[Property] = &[
         id: "rev_8_no_use_past_the_bound",
         never: Fact::UseAfterBound,
         witnesses: &[Fact::Effective, Fact::UsedAfterAcknowledgement],
-        slices: &["lease-one", "lease-one-of-two", "lease-liar", "lease-two-of-three", "lease-liar-of-three"],
+        slices: &[
+            "lease-one",
+            "lease-one-of-two",
+            "lease-liar",
+            "lease-two-of-three",
+            "lease-liar-of-three",
+        ],
         says: "No use at or after t_eff + ttl-max, where t_eff counts n-k+1+f acknowledgements. [REV-8]",
     },
     Property {

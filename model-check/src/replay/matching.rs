@@ -41,7 +41,10 @@ impl Matcher {
             (Input::Received { frame, .. }, Action::Deliver(channel, end)) => {
                 let next = world.next_frame(channel, end);
                 if next != self.terms.get(&frame.digest).copied() {
-                    return Err(mismatch(entry, format!("`{}` is not what comes next", frame.message)));
+                    return Err(mismatch(
+                        entry,
+                        format!("`{}` is not what comes next", frame.message),
+                    ));
                 }
             }
             (Input::Done { answer: Answer::Committed { index }, .. }, _) => {
@@ -49,7 +52,10 @@ impl Matcher {
                     .and_then(|id| world.custodians.get(&id))
                     .map_or(0, |node| node.store.log.len() as u64);
                 if *index != log {
-                    return Err(mismatch(entry, format!("log index {index}, the world's is {log}")));
+                    return Err(mismatch(
+                        entry,
+                        format!("log index {index}, the world's is {log}"),
+                    ));
                 }
             }
             _ => {}
@@ -88,19 +94,19 @@ impl Matcher {
         world: &World,
     ) -> Result<(), Mismatch> {
         if entry.rejected.is_some() != said.contains(&Said::Rejected) {
-            let what = format!("the log says rejected: {:?}; the world does not agree", entry.rejected);
+            let what =
+                format!("the log says rejected: {:?}; the world does not agree", entry.rejected);
             return Err(mismatch(entry, what));
         }
         match &entry.input {
-            Input::Command { name, outcome } if name == "admit" => {
-                if outcome.starts_with("Ok") != world.device.using.is_some() {
-                    return Err(mismatch(entry, format!("the world does not agree on {outcome}")));
-                }
-            }
-            Input::Command { outcome, .. } => {
-                if outcome.starts_with("Ok") != world.output_left() {
-                    return Err(mismatch(entry, format!("the world does not agree on {outcome}")));
-                }
+            Input::Command { name, outcome } => {
+                let admits = name == "admit";
+                let ours = if admits { world.device.using.is_some() } else { world.output_left() };
+                return if outcome.starts_with("Ok") == ours {
+                    Ok(())
+                } else {
+                    Err(mismatch(entry, format!("the world does not agree on {outcome}")))
+                };
             }
             Input::Done { answer: Answer::Planted { incarnation }, .. } => {
                 pair(&mut self.lives, incarnation, world.device.life, entry, "incarnation")?;
@@ -174,9 +180,10 @@ fn message_name(id: FrameId) -> Option<&'static str> {
 
 fn device_effect_fits(real: &Effect, term: &DeviceEffect) -> bool {
     match (real, term) {
-        (Effect::CollectEvidence { attempt, .. }, DeviceEffect::CollectEvidence { attempt: ours, .. }) => {
-            *attempt == ours.value()
-        }
+        (
+            Effect::CollectEvidence { attempt, .. },
+            DeviceEffect::CollectEvidence { attempt: ours, .. },
+        ) => *attempt == ours.value(),
         (Effect::Erase { keys, shares, dek }, DeviceEffect::Erase { secrets }) => {
             keys.len() == secrets.keys.len()
                 && shares.len() == secrets.shares.len()
@@ -201,9 +208,10 @@ fn custodian_effect_fits(real: &Effect, term: &CustodianEffect) -> bool {
         (Effect::Reread { commit }, CustodianEffect::Reread { commit: ours }) => {
             *commit == ours.value()
         }
-        (Effect::Rewrap { index, suite, .. }, CustodianEffect::Rewrap { index: i, suite: s, .. }) => {
-            *index == i.value() && *suite == s.value()
-        }
+        (
+            Effect::Rewrap { index, suite, .. },
+            CustodianEffect::Rewrap { index: i, suite: s, .. },
+        ) => *index == i.value() && *suite == s.value(),
         (Effect::Anchor { generation, epoch, orders }, CustodianEffect::Anchor(ours)) => {
             *generation == ours.generation.value()
                 && *epoch == ours.epoch.value()

@@ -48,7 +48,9 @@ impl Channels {
             let Some(id) = custodian_of(role) else { continue };
             let exported = exported(queue);
             for entry in queue {
-                let Input::ChannelOpened { channel, peer_leaf, .. } = &entry.input else { continue };
+                let Input::ChannelOpened { channel, peer_leaf, .. } = &entry.input else {
+                    continue;
+                };
                 let other = match exported.get(channel) {
                     Some(exporter) => exporters.get(exporter).cloned(),
                     None if leaves.contains(peer_leaf) => {

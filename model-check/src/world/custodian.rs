@@ -1,6 +1,5 @@
 //! A custodian's driver, store and HSM, and what properties want to know of them.
 
-
 use split_custody_protocol::effect::{
     Change, CustodianAnswer, CustodianEffect, LeaseRecord, Output, Report, Transaction, Verdict,
 };
@@ -20,7 +19,8 @@ use super::{Config, CustodianNode, End, Fact, Lie, Peer, Reply, Said, Switch, Wo
 use crate::frame::FrameId;
 use crate::shared::Shared;
 use crate::symbolic::{
-    self, ADVERSARY_SECRET, Hardware, Principal, device_id, false_share, measurement, seal_share, true_share,
+    self, ADVERSARY_SECRET, Hardware, Principal, device_id, false_share, measurement, seal_share,
+    true_share,
 };
 
 impl World {
@@ -142,10 +142,7 @@ impl World {
                 link.device_end = Switch::Off;
             }
             let channel = ChannelId::new(channel);
-            self.device_input(
-                config,
-                DeviceInput::ChannelClosed { channel },
-            );
+            self.device_input(config, DeviceInput::ChannelClosed { channel });
         }
     }
 
@@ -339,7 +336,7 @@ impl World {
             }
             return;
         }
-        let answer = Message::Renewal(renewal.clone()).to_frame();
+        let answer = Message::Renewal(*renewal).to_frame();
         let subject = config.setup.suite(Principal::Custodian(id), 0).hash(Label::Leaf, &[&answer]);
         let logged = node.store.log.contains(&(LeafKind::Renewal, subject));
         let elsewhere = self.channels.get(&channel).is_none_or(|link| link.peer != Peer::Device);
@@ -427,13 +424,7 @@ impl World {
         self.execute_custodian(config, id, ticket, Reply::Done)
     }
 
-    pub(super) fn answer_custodian(
-        &mut self,
-        config: &Config,
-        id: u8,
-        ticket: u64,
-        reply: Reply,
-    ) {
+    pub(super) fn answer_custodian(&mut self, config: &Config, id: u8, ticket: u64, reply: Reply) {
         if let Some(input) = self.execute_custodian(config, id, ticket, reply) {
             self.custodian_input(config, id, input);
         }

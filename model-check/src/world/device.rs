@@ -195,10 +195,8 @@ impl World {
             Report::Clean { .. } => self.on_clean(config),
             Report::NotAcquired { .. } => self.record(config, Fact::TooFewReady),
             Report::ReadBlocked => self.record(config, Fact::ReadBlocked),
-            Report::Tainted => {
-                if !config.bounds.stepwise.is_on() {
-                    self.device.edit().dials.clear();
-                }
+            Report::Tainted if !config.bounds.stepwise.is_on() => {
+                self.device.edit().dials.clear();
             }
             _ => {}
         }
@@ -241,8 +239,7 @@ impl World {
             }
             DeviceEffect::Export { .. } | DeviceEffect::Erase { .. } => true,
         };
-        let ticket =
-            *self.device.questions.iter().find(|(_, effect)| prompt(effect))?.0;
+        let ticket = *self.device.questions.iter().find(|(_, effect)| prompt(effect))?.0;
         Some(self.execute_device(config, ticket, Reply::Done))
     }
 

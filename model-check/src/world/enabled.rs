@@ -119,7 +119,9 @@ impl World {
             actions.push(Action::AnswerDevice(*ticket, Reply::Done));
             let may_fail = matches!(
                 effect,
-                DeviceEffect::Scrub | DeviceEffect::Load { .. } | DeviceEffect::CollectEvidence { .. }
+                DeviceEffect::Scrub
+                    | DeviceEffect::Load { .. }
+                    | DeviceEffect::CollectEvidence { .. }
             );
             if may_fail && bounds.deferred.is_on() {
                 actions.push(Action::AnswerDevice(*ticket, Reply::Failed));
@@ -134,7 +136,10 @@ impl World {
         let asks = bounds.retries.is_on()
             || !device.machine.leases().any(|(_, held)| held.state_name(self.now()) == "Renewing");
         let renews = renews && asks;
-        if wire_is_free && (renews || device.lost) && device.machine.poll_timeout().is_some_and(|at| at <= self.now()) {
+        if wire_is_free
+            && (renews || device.lost)
+            && device.machine.poll_timeout().is_some_and(|at| at <= self.now())
+        {
             actions.push(Action::Wake(Who::Device));
         }
         if self.spent.disturbances < bounds.disturbances {
@@ -208,17 +213,20 @@ impl World {
         }
         for (id, node) in &self.custodians {
             let liar = config.liars.contains(id);
-            let serves = node
-                .machine
-                .as_ref()
-                .is_some_and(|machine| machine.standing() == split_custody_protocol::audit::Standing::Serving);
+            let serves = node.machine.as_ref().is_some_and(|machine| {
+                machine.standing() == split_custody_protocol::audit::Standing::Serving
+            });
             // BOUND: once each; and once more to one that came back and has not acknowledged.
             let again = node.lives > 1 && !node.acknowledged && node.questions.is_empty();
             let times = self.operator.submitted.get(id).copied().unwrap_or(0);
             if serves && (times == 0 || times == 1 && again && !liar) {
                 actions.push(Action::Submit(*id));
             }
-            if config.bounds.deaths.is_on() && serves && node.acknowledged && !self.operator.asked.contains(id) {
+            if config.bounds.deaths.is_on()
+                && serves
+                && node.acknowledged
+                && !self.operator.asked.contains(id)
+            {
                 actions.push(Action::AwaitDead(*id));
             }
         }

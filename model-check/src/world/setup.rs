@@ -11,6 +11,7 @@ use split_custody_protocol::suite::{Digest, Label, Suite, SuiteId};
 use split_custody_protocol::time::Span;
 use split_custody_protocol::transcript;
 use split_custody_protocol::wire::codec::List;
+use split_custody_protocol::wire::encode;
 use split_custody_protocol::wire::evidence::EvidenceKind;
 use split_custody_protocol::wire::manifest::{CustodianEntry, Deployment, Manifest, Policy};
 use split_custody_protocol::wire::message::Message;
@@ -19,7 +20,6 @@ use split_custody_protocol::wire::signed::{ObjectKind, Signed};
 use split_custody_protocol::wire::standing::{
     Activate, Activation, Provision, ProvisionStatement, Query, Status,
 };
-use split_custody_protocol::wire::encode;
 
 use crate::symbolic::{
     self, DEK, Hardware, Principal, SymbolicSuite, dek_commitment, device_id, measurement,
@@ -223,10 +223,7 @@ impl Setup {
     /// An order about the enrolled device, signed by `signer`.
     pub fn order(&self, verb: Verb, serial: u64, signer: Principal) -> Vec<u8> {
         let device = device_id(Hardware::Enrolled, Hardware::Enrolled);
-        let subject = Subject {
-            kind: SubjectKind::Device,
-            value: Digest::new(*device.as_bytes()),
-        };
+        let subject = Subject { kind: SubjectKind::Device, value: Digest::new(*device.as_bytes()) };
         let order = Order { deployment: DEPLOYMENT, verb, subject, serial: Serial::new(serial) };
         let signed = sign(signer, ObjectKind::Order, encode(&order));
         Message::Submit(Submit { approvals: list(vec![signed]) }).to_frame()
