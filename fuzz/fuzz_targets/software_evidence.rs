@@ -1,0 +1,7 @@
+//! `software_evidence`; see the body of the same name for what it is and what holds.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use split_custody_fuzz_bodies::software_evidence;
+
+fuzz_target!(|data: &[u8]| software_evidence::run(data));
