@@ -2,10 +2,18 @@
 
 mod pair;
 
-use pair::owner::Owner;
-use pair::{Kind, Pair, Reply};
-use split_custody_protocol::effect::{DeviceEffect, Report};
+use pair::node::anchored;
+use pair::owner::{Owner, admit, certificate, operator, order_digest, revoke, submit, the_device};
+use pair::{From, Kind, Pair, Reply};
+use split_custody_model_check::symbolic::Principal;
+use split_custody_protocol::Violation;
+use split_custody_protocol::effect::{CustodianAnswer, DeviceEffect, Report};
+use split_custody_protocol::ids::{Counter, Epoch};
+use split_custody_protocol::lease::LeaseStanding;
 use split_custody_protocol::time::Span;
+use split_custody_protocol::wire::lease::{Renew, RenewalAnswer};
+use split_custody_protocol::wire::message::{Message, MessageType};
+use split_custody_protocol::wire::order::{Acknowledgement, Order};
 
 /// Grants may come later than their own first term, and are still awaited.
 fn awaiting_late_grants() -> Pair {
@@ -67,4 +75,137 @@ fn lea_5_an_alarm_of_a_lease_that_is_over_does_not_ring_for_ever() {
     pair.stall(4_000);
     pair.wait(1);
     assert!(pair.device.poll_timeout().is_some_and(|at| at > pair.now));
+}
+
+/// Some order that is not about the device.
+fn another() -> Order {
+    revoke(certificate(&Principal::Stranger.leaf(1)), 0)
+}
+
+fn acknowledgement(answers: &[Message]) -> Acknowledgement {
+    match answers {
+        [Message::Acknowledged(acknowledged)] => {
+            acknowledged.statement.payload().expect("an acknowledgement")
+        }
+        other => panic!("one acknowledgement, not {other:?}"),
+    }
+}
+
+#[test]
+fn rev_4_an_order_that_was_not_written_is_written_before_it_is_acknowledged() {
+    let mut pair = Pair::new();
+    let order = revoke(the_device(), 0);
+    pair.node(1).script.push((Kind::CommitOrder, Reply::Answer(CustodianAnswer::Fenced)));
+    assert_eq!(pair.order(1, &order), []);
+    pair.node(1).script.push((Kind::CommitOrder, Reply::Answer(CustodianAnswer::Fenced)));
+    assert_eq!(pair.order(1, &order), [], "held, and still not durable");
+    assert_eq!(anchored(pair.node(1)), []);
+    let answers = pair.order(1, &order);
+    assert_eq!(acknowledgement(&answers).epoch, Epoch::new(1));
+    assert_eq!(pair.node(1).count(Kind::CommitOrder), 3);
+    pair.restart(1);
+    assert!(pair.node(1).machine.orders().contains(&order_digest(&order)));
+}
+
+#[test]
+fn rev_4_an_order_that_was_read_back_is_acknowledged_without_a_second_write() {
+    let mut pair = Pair::new();
+    pair.order(1, &revoke(the_device(), 0));
+    pair.restart(1);
+    let answers = pair.order(1, &revoke(the_device(), 0));
+    assert_eq!(acknowledgement(&answers).generation.value(), 2);
+    assert_eq!(pair.node(1).count(Kind::CommitOrder), 1);
+}
+
+#[test]
+fn rev_4_the_same_order_again_costs_no_anchor_and_no_signature() {
+    let mut pair = Pair::new();
+    let first = pair.order(1, &revoke(the_device(), 0));
+    let spent = [Kind::Anchor, Kind::Sign].map(|kind| pair.node(1).count(kind));
+    let again = pair.order(1, &revoke(the_device(), 0));
+    assert_eq!(first, again);
+    assert_eq!([Kind::Anchor, Kind::Sign].map(|kind| pair.node(1).count(kind)), spent);
+}
+
+#[test]
+fn rev_4_an_order_that_waits_is_written_once_for_all_who_wait() {
+    let mut pair = Pair::new();
+    pair.node(1).script.push((Kind::CommitOrder, Reply::Hold));
+    pair.order(1, &another());
+    let (one, two) = (pair.outsider(1), pair.outsider(1));
+    let order = submit(&revoke(the_device(), 0), &[operator(1)]);
+    pair.say(one, order.clone());
+    pair.say(one, order.clone());
+    pair.say(two, order);
+    pair.resume(1);
+    assert_eq!(pair.mail[&one].len(), 1);
+    assert_eq!(pair.mail[&one], pair.mail[&two]);
+    assert_eq!(pair.node(1).count(Kind::CommitOrder), 2);
+}
+
+#[test]
+fn rev_4_a_revocation_that_nobody_waits_for_becomes_durable() {
+    let mut pair = Pair::new();
+    pair.node(1).script.push((Kind::CommitOrder, Reply::Hold));
+    pair.order(1, &another());
+    let channel = pair.outsider(1);
+    pair.say(channel, submit(&revoke(the_device(), 0), &[operator(1)]));
+    pair.break_channel(channel);
+    pair.resume(1);
+    assert_eq!(anchored(pair.node(1)).len(), 2);
+}
+
+#[test]
+fn rev_4_an_admission_that_nobody_waits_for_is_dropped() {
+    let mut pair = Pair::new();
+    pair.order(1, &revoke(the_device(), 0));
+    pair.node(1).script.push((Kind::CommitOrder, Reply::Hold));
+    pair.order(1, &another());
+    let channel = pair.outsider(1);
+    pair.say(channel, submit(&admit(the_device(), 1), &[operator(1)]));
+    pair.break_channel(channel);
+    pair.resume(1);
+    assert!(!pair.node(1).machine.orders().contains(&order_digest(&admit(the_device(), 1))));
+}
+
+#[test]
+fn rev_4_an_admission_is_in_force_only_when_it_is_durable() {
+    let mut pair = Pair::new();
+    pair.order(1, &revoke(the_device(), 0));
+    pair.node(1).script.push((Kind::CommitOrder, Reply::Hold));
+    pair.order(1, &admit(the_device(), 1));
+    pair.acquire();
+    assert_eq!(pair.refusals(1), [Violation::SubjectRevoked]);
+    pair.resume(1);
+    assert!(pair.node(1).machine.orders().contains(&order_digest(&admit(the_device(), 1))));
+}
+
+#[test]
+fn rev_5_a_revocation_behind_a_slow_order_is_in_force_at_once() {
+    let mut pair = Pair::serving();
+    pair.node(1).script.push((Kind::CommitOrder, Reply::Hold));
+    pair.order(1, &another());
+    pair.order(1, &revoke(the_device(), 0));
+    let lease = pair.node(1).machine.ledger().iter().next().expect("a lease").1.clone();
+    assert_eq!(lease.standing(), LeaseStanding::Revoked);
+    let channel = pair.beside(1);
+    let renew = Renew { lease: lease.record().lease, counter: Counter::new(1), used: 0 };
+    let answers = pair.say(channel, Message::Renew(renew));
+    let [Message::Renewal(answer)] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!(answer.answer, RenewalAnswer::Ended);
+    assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Notice).len(), 2);
+}
+
+#[test]
+fn rev_4_an_admission_submitted_twice_while_it_waits_is_applied_once() {
+    let mut pair = Pair::new();
+    pair.order(1, &revoke(the_device(), 0));
+    pair.node(1).script.push((Kind::CommitOrder, Reply::Hold));
+    pair.order(1, &another());
+    let (one, two) = (pair.outsider(1), pair.outsider(1));
+    pair.say(one, submit(&admit(the_device(), 1), &[operator(1)]));
+    pair.say(two, submit(&admit(the_device(), 1), &[operator(1)]));
+    pair.resume(1);
+    assert_eq!(pair.mail[&one], pair.mail[&two]);
+    assert_eq!(acknowledgement(&pair.mail[&one]).epoch, Epoch::new(3));
 }

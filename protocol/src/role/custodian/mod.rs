@@ -99,7 +99,11 @@ pub struct Custodian {
     known: Option<Known>,
     orders: OrderSet,
     applying: Option<Applying>,
-    queued: VecDeque<(KnownOrder, ChannelId)>,
+    queued: VecDeque<Queued>,
+    /// Orders whose commit is known to be durable. [REV-4]
+    confirmed: BTreeSet<Digest>,
+    /// What this generation said of each order, for whoever submits it again.
+    acknowledged: BTreeMap<Digest, Vec<u8>>,
     connections: BTreeMap<ChannelId, Connection>,
     ledger: Ledger,
     leases_made: u64,
@@ -137,12 +141,18 @@ enum Presence {
     Gone,
 }
 
+/// An order and who waits for its acknowledgement.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Queued {
+    order: KnownOrder,
+    waiting: BTreeSet<ChannelId>,
+}
+
 /// The order that is being applied; one at a time.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct Applying {
-    order: KnownOrder,
+    queued: Queued,
     progress: Progress,
-    waiting: BTreeSet<ChannelId>,
     /// The encoded acknowledgement, once it is being signed.
     payload: Vec<u8>,
 }
@@ -196,6 +206,8 @@ impl Custodian {
             orders: OrderSet::default(),
             applying: None,
             queued: VecDeque::new(),
+            confirmed: BTreeSet::new(),
+            acknowledged: BTreeMap::new(),
             connections: BTreeMap::new(),
             ledger: Ledger::default(),
             leases_made: 0,
@@ -268,6 +280,7 @@ impl Custodian {
             }
         }
         self.awaiting_dead.retain(|waiting| waiting.channel != channel);
+        self.forget_submitter(channel);
     }
 
     fn on_received(

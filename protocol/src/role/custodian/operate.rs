@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::{Applying, Custodian, Known, Misuse, Rejection, Work};
+use super::{Applying, Custodian, Known, Misuse, Queued, Rejection, Work};
 use crate::audit::{Standing, StandingInput, check_activation, recover};
 use crate::effect::{Anchor, Change, CustodianAnswer, CustodianEffect, Report};
 use crate::error::Violation;
@@ -22,7 +22,7 @@ use crate::transcript;
 use crate::wire::audit::{Leaf, LeafKind};
 use crate::wire::codec::{self, List};
 use crate::wire::message::Message;
-use crate::wire::order::{Acknowledged, Acknowledgement, Approvals, Notice, Superseded};
+use crate::wire::order::{Acknowledged, Acknowledgement, Approvals, Notice, Superseded, Verb};
 use crate::wire::signed::{ObjectKind, Signed};
 use crate::wire::standing::{
     Activated, Activation, Provision, ProvisionStatement, Provisioned, Query, Status,
@@ -49,6 +49,7 @@ impl Custodian {
                 codec::decode(bytes, Message::CAP).map_err(Violation::from)?;
             let order = verify_order(&approvals, &known.deployment, suite)?;
             self.orders.insert(&order);
+            self.confirmed.insert(*order.digest());
         }
         let (ttl_max, margin) = (known.manifest.ttl_max, known.manifest.policy.margin);
         for record in recovered.leases {
@@ -276,12 +277,52 @@ impl Custodian {
                 self.send_superseded(channel, &order);
                 Ok(())
             }
-            Ok((order, Novelty::New | Novelty::AlreadyHeld)) => {
-                self.queued.push_back((order, channel));
-                self.apply_next(suite)
+            Ok((order, novelty @ (Novelty::New | Novelty::AlreadyHeld))) => {
+                self.on_order(channel, order, novelty, suite)
             }
             Err(violation) => Err(self.refuse(channel, violation, suite)),
         }
+    }
+
+    /// One entry per order, however often it is submitted.
+    fn on_order(
+        &mut self,
+        channel: ChannelId,
+        order: KnownOrder,
+        novelty: Novelty,
+        suite: &mut impl Suite,
+    ) -> Result<(), Rejection> {
+        let underway = self.applying.as_mut().map(|applying| &mut applying.queued);
+        let mut overriding = false;
+        for entry in underway.into_iter().chain(&mut self.queued) {
+            if entry.order.digest() == order.digest() {
+                entry.waiting.insert(channel); // joins those who wait for its acknowledgement
+                return Ok(());
+            }
+            overriding |= entry.order.order().subject == order.order().subject;
+        }
+        // Where another order of its subject is on its way, it waits to be judged again. [REV-13]
+        if !overriding && let Some(frame) = self.acknowledged.get(order.digest()) {
+            self.out.transmit(channel, frame.clone());
+            return Ok(());
+        }
+        if novelty == Novelty::New && order.order().verb == Verb::Revoke {
+            self.put_in_force(&order, suite);
+        }
+        self.queued.push_back(Queued { order, waiting: BTreeSet::from([channel]) });
+        self.apply_next(suite)
+    }
+
+    /// Nobody waits on a closed channel; a revocation becomes durable all the same. [REV-4]
+    pub(super) fn forget_submitter(&mut self, channel: ChannelId) {
+        let underway = self.applying.as_mut().map(|applying| &mut applying.queued);
+        for entry in underway.into_iter().chain(&mut self.queued) {
+            entry.waiting.remove(&channel);
+        }
+        let stays = |entry: &Queued| {
+            !entry.waiting.is_empty() || entry.order.order().verb == Verb::Revoke
+        };
+        self.queued.retain(stays);
     }
 
     fn send_superseded(&mut self, channel: ChannelId, order: &KnownOrder) {
@@ -300,51 +341,32 @@ impl Custodian {
         Ok((order, novelty))
     }
 
-    /// One order at a time: in force at once, then durable, anchored, drained, acknowledged.
+    /// One order at a time: durable, anchored, drained, acknowledged.
     fn apply_next(&mut self, suite: &mut impl Suite) -> Result<(), Rejection> {
-        if let Some(applying) = &mut self.applying {
-            // The same order again joins those who wait for its acknowledgement.
-            let queued = core::mem::take(&mut self.queued);
-            for (order, channel) in queued {
-                if *order.digest() == *applying.order.digest() {
-                    applying.waiting.insert(channel);
-                } else {
-                    self.queued.push_back((order, channel));
+        while self.applying.is_none()
+            && let Some(queued) = self.queued.pop_front()
+        {
+            // Judged again: what was applied while it waited may override it. [REV-3] [REV-13]
+            match self.orders.judge(&queued.order) {
+                Ok(Novelty::New | Novelty::AlreadyHeld) => return self.begin_order(queued),
+                Ok(Novelty::Superseded) => {
+                    for channel in &queued.waiting {
+                        self.send_superseded(*channel, &queued.order);
+                    }
+                }
+                Err(violation) => {
+                    for channel in queued.waiting {
+                        let _ = self.refuse(channel, violation, suite);
+                    }
                 }
             }
-            return Ok(());
         }
-        let Some((order, channel)) = self.queued.pop_front() else {
-            return Ok(());
-        };
-        // Judged again: what was applied while it waited may override it. [REV-3] [REV-13]
-        let held = match self.orders.judge(&order) {
-            Ok(novelty @ (Novelty::New | Novelty::AlreadyHeld)) => novelty == Novelty::AlreadyHeld,
-            Ok(Novelty::Superseded) => {
-                self.send_superseded(channel, &order);
-                return self.apply_next(suite);
-            }
-            Err(violation) => {
-                let _ = self.refuse(channel, violation, suite);
-                return self.apply_next(suite);
-            }
-        };
-        self.applying = Some(Applying {
-            order: order.clone(),
-            progress: Progress::default(),
-            waiting: BTreeSet::from([channel]),
-            payload: Vec::new(),
-        });
-        if held {
-            // Durable already; anchoring again moves nothing back. [REV-4]
-            return self.order_step(ProgressInput::Committed);
-        }
-        self.begin_order(&order, suite);
         Ok(())
     }
 
-    /// In force here from now on, before it is durable: that only refuses more. [REV-5] [REV-6]
-    fn begin_order(&mut self, order: &KnownOrder, suite: &mut impl Suite) {
+    /// A revocation refuses from now on, before it is durable and whatever is being applied.
+    /// [REV-5] [REV-6]
+    fn put_in_force(&mut self, order: &KnownOrder, suite: &mut impl Suite) {
         self.orders.insert(order);
         perform!(REV_5, self.cancel_covered(suite));
         self.cancel_renewals();
@@ -356,6 +378,16 @@ impl Custodian {
             });
         }
         self.push_notice(order); // [REV-11]
+    }
+
+    fn begin_order(&mut self, queued: Queued) -> Result<(), Rejection> {
+        let order = queued.order.clone();
+        let progress = Progress::default();
+        self.applying = Some(Applying { queued, progress, payload: Vec::new() });
+        if self.confirmed.contains(order.digest()) {
+            // Durable already; anchoring again moves nothing back. [REV-4]
+            return self.order_step(ProgressInput::Committed);
+        }
         let leaf = self.leaf(LeafKind::Order, *order.digest());
         let change = Change::Order {
             approvals: order.approvals().to_vec(),
@@ -364,6 +396,7 @@ impl Custodian {
         };
         let commit = self.transaction(change, leaf);
         self.out.ask(commit, Work::Order);
+        Ok(())
     }
 
     /// To every connection of a device that was granted something here. [REV-11]
@@ -395,10 +428,7 @@ impl Custodian {
         match answer {
             CustodianAnswer::Committed(_) => {
                 self.epoch = self.epoch.next(); // [REV-14]
-                if let Some(applying) = &self.applying {
-                    let order = *applying.order.digest();
-                    self.out.report(Report::Applied { order, epoch: self.epoch });
-                }
+                self.on_order_committed();
                 self.order_step(ProgressInput::Committed)
             }
             CustodianAnswer::Unknown => {
@@ -413,11 +443,24 @@ impl Custodian {
         }
     }
 
+    /// An admission is in force only now: what is not durable widens nothing. [REV-4]
+    fn on_order_committed(&mut self) {
+        let Some(applying) = &self.applying else { return };
+        let order = applying.queued.order.clone();
+        let digest = *order.digest();
+        self.confirmed.insert(digest);
+        if !self.orders.contains(&digest) {
+            self.orders.insert(&order);
+            self.push_notice(&order); // [REV-11]
+        }
+        self.out.report(Report::Applied { order: digest, epoch: self.epoch });
+    }
+
     /// Each step only after the one before. [REV-4] [REV-7]
     fn order_step(&mut self, input: ProgressInput) -> Result<(), Rejection> {
         let applying = self.applying.as_mut().ok_or(Misuse::WrongState)?;
         applying.progress.handle(input)?;
-        let order = *applying.order.digest();
+        let order = *applying.queued.order.digest();
         let effect = match applying.progress {
             Progress::Anchoring => {
                 let anchor = self.next_anchor(Some(order));
@@ -460,11 +503,12 @@ impl Custodian {
         applying.progress.handle(ProgressInput::Signed)?;
         let statement = Signed::new(applying.payload, signature);
         let frame = Message::Acknowledged(Acknowledged { statement }).to_frame();
-        for channel in &applying.waiting {
+        for channel in &applying.queued.waiting {
             if self.connections.contains_key(channel) {
                 self.out.transmit(*channel, frame.clone());
             }
         }
+        self.acknowledged.insert(*applying.queued.order.digest(), frame);
         self.apply_next(suite)
     }
 
@@ -476,7 +520,7 @@ impl Custodian {
         if applying.progress == Progress::Draining {
             self.standing.handle(StandingInput::Fenced)?;
         }
-        for channel in applying.waiting {
+        for channel in applying.queued.waiting {
             self.out.close(channel);
         }
         self.apply_next(suite)
