@@ -10,10 +10,11 @@ use split_custody_protocol::Violation;
 use split_custody_protocol::effect::{CustodianAnswer, DeviceEffect, Report};
 use split_custody_protocol::ids::{Counter, Epoch};
 use split_custody_protocol::lease::LeaseStanding;
+use split_custody_protocol::suite::LeafKey;
 use split_custody_protocol::time::Span;
 use split_custody_protocol::wire::lease::{Renew, RenewalAnswer};
 use split_custody_protocol::wire::message::{Message, MessageType};
-use split_custody_protocol::wire::order::{Acknowledgement, Order};
+use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead, Order};
 
 /// Grants may come later than their own first term, and are still awaited.
 fn awaiting_late_grants() -> Pair {
@@ -208,4 +209,58 @@ fn rev_4_an_admission_submitted_twice_while_it_waits_is_applied_once() {
     pair.resume(1);
     assert_eq!(pair.mail[&one], pair.mail[&two]);
     assert_eq!(acknowledgement(&pair.mail[&one]).epoch, Epoch::new(3));
+}
+
+fn await_dead(order: &Order) -> Message {
+    Message::AwaitDead(AwaitDead { order: order_digest(order) })
+}
+
+#[test]
+fn rev_10_one_signature_says_dead_to_all_who_wait_and_who_ask_again() {
+    let mut pair = Pair::serving();
+    let order = revoke(the_device(), 0);
+    pair.order(1, &order);
+    let signed = pair.node(1).count(Kind::Sign);
+    let (one, two) = (pair.outsider(1), pair.outsider(1));
+    pair.say(one, await_dead(&order));
+    pair.say(one, await_dead(&order));
+    pair.say(two, await_dead(&order));
+    pair.wait(20_000);
+    let again = pair.tell(1, await_dead(&order));
+    assert_eq!((&pair.mail[&one], &pair.mail[&two]), (&again, &again));
+    assert!(matches!(again.as_slice(), [Message::Dead(_)]), "{again:?}");
+    assert_eq!(pair.node(1).count(Kind::Sign), signed + 1);
+}
+
+/// One of the issuers in the chain that the device presents.
+fn issuer(number: u64) -> LeafKey {
+    Principal::Custodian(100).leaf(number)
+}
+
+fn issued(number: u64) -> Order {
+    revoke(certificate(&issuer(number)), 0)
+}
+
+#[test]
+fn rev_10_a_channel_waits_for_eight_orders_and_no_more() {
+    let mut pair = Pair::new();
+    pair.chain.extend([0, 1, 2, 3, 4, 5, 6, 7, 8].map(issuer));
+    pair.acquire();
+    let channel = pair.outsider(1);
+    let orders = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(issued);
+    orders.iter().for_each(|order| drop(pair.order(1, order)));
+    orders[..8].iter().for_each(|order| drop(pair.say(channel, await_dead(order))));
+    assert_eq!(pair.refusals(1), []);
+    pair.say(channel, await_dead(&orders[8]));
+    assert_eq!(pair.refusals(1), [Violation::Unexpected]);
+}
+
+#[test]
+fn rev_10_a_key_that_fails_closes_and_who_waits_asks_again() {
+    let mut pair = Pair::new();
+    let order = revoke(the_device(), 0);
+    pair.order(1, &order);
+    pair.node(1).script.push((Kind::Sign, Reply::Answer(CustodianAnswer::HsmFailed)));
+    assert_eq!(pair.tell(1, await_dead(&order)), []);
+    assert!(matches!(pair.tell(1, await_dead(&order)).as_slice(), [Message::Dead(_)]));
 }

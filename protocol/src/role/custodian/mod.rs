@@ -108,7 +108,7 @@ pub struct Custodian {
     ledger: Ledger,
     leases_made: u64,
     refusals: u64,
-    awaiting_dead: Vec<AwaitingDead>,
+    awaiting_dead: BTreeMap<Digest, AwaitingDead>,
     anchor: Option<Anchor>,
     out: Outbox<CustodianEffect, Work>,
 }
@@ -157,12 +157,21 @@ struct Applying {
     payload: Vec<u8>,
 }
 
-/// A peer that waits to hear that an order's leases are dead.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+/// The peers that wait to hear that an order's leases are dead.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct AwaitingDead {
-    channel: ChannelId,
-    order: Digest,
     subject: Subject,
+    waiting: BTreeSet<ChannelId>,
+    saying: Saying,
+}
+
+/// What this generation has said of an order's leases.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Saying {
+    Nothing,
+    Signing,
+    /// The signed frame, for whoever asks again.
+    Said(Vec<u8>),
 }
 
 /// What an open question is for.
@@ -179,7 +188,7 @@ enum Work {
     },
     Order,
     Dead {
-        channel: ChannelId,
+        order: Digest,
         payload: Vec<u8>,
     },
     Provision {
@@ -212,7 +221,7 @@ impl Custodian {
             ledger: Ledger::default(),
             leases_made: 0,
             refusals: 0,
-            awaiting_dead: Vec::new(),
+            awaiting_dead: BTreeMap::new(),
             out: Outbox::new(),
         }
     }
@@ -260,8 +269,7 @@ impl Custodian {
             .connections
             .values()
             .filter_map(|connection| connection.verifier.poll_timeout(challenge_max));
-        let deaths = self.awaiting_dead.iter().map(|waiting| self.dead_at(waiting.subject));
-        challenges.chain(deaths).min()
+        challenges.chain(self.deaths().into_values()).min()
     }
 
     fn on_channel_closed(&mut self, channel: ChannelId) {
@@ -279,7 +287,7 @@ impl Custodian {
                 });
             }
         }
-        self.awaiting_dead.retain(|waiting| waiting.channel != channel);
+        self.forget_waiting(channel);
         self.forget_submitter(channel);
     }
 
@@ -338,7 +346,7 @@ impl Custodian {
             Work::Renewal { channel, lease, counter, answer: frame, lapse } => {
                 self.on_renewal_done(ticket, answer, channel, (lease, counter), frame, lapse)
             }
-            Work::Dead { channel, payload } => self.on_dead_signed(channel, payload, answer),
+            Work::Dead { order, payload } => self.on_dead_signed(order, payload, answer),
             Work::Provision { channel, known } => {
                 self.on_provisioned(ticket, channel, known, answer)
             }

@@ -1,8 +1,9 @@
 //! Renewals, and telling that leases are dead.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::{AwaitingDead, Custodian, Misuse, Rejection, Work};
+use super::{AwaitingDead, Custodian, Misuse, Rejection, Saying, Work};
 use crate::effect::{Change, CustodianAnswer, CustodianEffect, Report, Transaction};
 use crate::error::Violation;
 use crate::ids::{ChannelId, Counter, Generation, LeaseId, Ticket};
@@ -157,14 +158,36 @@ impl Custodian {
         let Some(held) = self.orders.get(&order).filter(|_| anchored) else {
             return Err(self.refuse(channel, Violation::NotEffective, suite));
         };
-        self.awaiting_dead.push(AwaitingDead { channel, order, subject: held.subject });
+        let subject = held.subject;
+        let waits = self.awaiting_dead.values().filter(|dead| dead.waiting.contains(&channel));
+        if waits.count() >= AwaitingDead::CAP {
+            return Err(self.refuse(channel, Violation::Unexpected, suite));
+        }
+        let entry = self.awaiting_dead.entry(order).or_insert_with(|| AwaitingDead::new(subject));
+        entry.waiting.insert(channel);
         self.settle_dead(now);
         Ok(())
     }
 
+    /// Nobody waits on a closed channel.
+    pub(super) fn forget_waiting(&mut self, channel: ChannelId) {
+        for dead in self.awaiting_dead.values_mut() {
+            dead.waiting.remove(&channel);
+        }
+        self.awaiting_dead
+            .retain(|_, dead| !dead.waiting.is_empty() || dead.saying != Saying::Nothing);
+    }
+
+    /// The subjects that somebody waits for, each once, and when its leases are dead.
+    pub(super) fn deaths(&self) -> BTreeMap<Subject, Instant> {
+        let waited = self.awaiting_dead.values().filter(|dead| dead.is_due_once_dead());
+        let subjects: BTreeSet<Subject> = waited.map(|dead| dead.subject).collect();
+        subjects.into_iter().map(|subject| (subject, self.dead_at(subject))).collect()
+    }
+
     /// When every lease under a subject is dead: young generations wait for what they may have
     /// forgotten. [REV-10]
-    pub(super) fn dead_at(&self, subject: Subject) -> Instant {
+    fn dead_at(&self, subject: Subject) -> Instant {
         let Some(known) = &self.known else {
             return Instant::from_millis(u64::MAX);
         };
@@ -180,39 +203,71 @@ impl Custodian {
         covered.map_or(forgotten, |lapse| lapse.max(forgotten))
     }
 
-    /// Signs "all dead" for every waiting peer whose leases have lapsed. [REV-10]
+    /// Says "all dead" to every waiting peer whose leases have lapsed; one signature per order.
+    /// [REV-10]
     pub(super) fn settle_dead(&mut self, now: Instant) {
-        let (due, waiting): (Vec<_>, Vec<_>) = core::mem::take(&mut self.awaiting_dead)
-            .into_iter()
-            .partition(|waiting| now >= self.dead_at(waiting.subject));
-        self.awaiting_dead = waiting;
-        for AwaitingDead { channel, order, .. } in due {
-            let statement =
-                DeadStatement { order, custodian: self.config.id, generation: self.generation };
+        let mut dead = self.deaths();
+        dead.retain(|_, at| now >= *at);
+        let (custodian, generation) = (self.config.id, self.generation);
+        for (order, entry) in &mut self.awaiting_dead {
+            if !entry.is_due_once_dead() || !dead.contains_key(&entry.subject) {
+                continue;
+            }
+            if let Saying::Said(frame) = &entry.saying {
+                for channel in core::mem::take(&mut entry.waiting) {
+                    self.out.transmit(channel, frame.clone());
+                }
+                continue;
+            }
+            entry.saying = Saying::Signing;
+            let statement = DeadStatement { order: *order, custodian, generation };
             let payload = codec::encode(&statement);
             let message = Signed::message_over(ObjectKind::Dead, &payload);
-            self.out.ask(CustodianEffect::Sign { message }, Work::Dead { channel, payload });
+            let work = Work::Dead { order: *order, payload };
+            self.out.ask(CustodianEffect::Sign { message }, work);
         }
     }
 
     pub(super) fn on_dead_signed(
         &mut self,
-        channel: ChannelId,
+        order: Digest,
         payload: Vec<u8>,
         answer: CustodianAnswer,
     ) -> Result<(), Rejection> {
+        let entry = self.awaiting_dead.get_mut(&order).ok_or(Misuse::WrongState)?;
+        let waiting = core::mem::take(&mut entry.waiting);
         match answer {
-            CustodianAnswer::Signed(signature) if self.connections.contains_key(&channel) => {
+            CustodianAnswer::Signed(signature) => {
                 let dead = Dead { statement: Signed::new(payload, signature) };
-                self.out.transmit(channel, Message::Dead(dead).to_frame());
+                let frame = Message::Dead(dead).to_frame();
+                for channel in waiting {
+                    self.out.transmit(channel, frame.clone());
+                }
+                entry.saying = Saying::Said(frame);
                 Ok(())
             }
-            CustodianAnswer::Signed(_) => Ok(()),
             CustodianAnswer::HsmFailed => {
-                self.out.close(channel); // who waits asks again
+                self.awaiting_dead.remove(&order);
+                for channel in waiting {
+                    self.out.close(channel); // who waits asks again
+                }
                 Ok(())
             }
             _ => Err(Misuse::WrongAnswer.into()),
         }
+    }
+}
+
+impl AwaitingDead {
+    /// Orders that one channel may wait for at once.
+    const CAP: usize = 8;
+
+    const fn new(subject: Subject) -> Self {
+        Self { subject, waiting: BTreeSet::new(), saying: Saying::Nothing }
+    }
+
+    /// Whether the death of its leases would have something said.
+    fn is_due_once_dead(&self) -> bool {
+        !self.waiting.is_empty() && self.saying != Saying::Signing
     }
 }
