@@ -1,8 +1,8 @@
 //! Any bytes, as a safetensors file.
 //!
 //! Chapter 15. The strict parser never accepts what the stock `safetensors` crate refuses, and
-//! where both accept they agree on every tensor's name, shape and place [SEAL-10]; it allocates within a
-//! multiple of the file. It may refuse more than the stock crate does.
+//! where both accept they agree on every tensor's name, shape and place [SEAL-10]; it allocates within
+//! a multiple of the file. It may refuse more than the stock crate does.
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! A message with one flaw in its encoding.
 //!
 //! Chapter 10. A message grown from the reference's shapes is accepted and encodes to the same
-//! bytes; after one flaw at one place of its CBOR, payloads included, it is always refused [WIRE-2].
+//! bytes; after one flaw at one place of its CBOR, payloads included, it is always refused
+//! [WIRE-2].
 //! It does not change values: whether a value may stand there is the machines' business.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
