@@ -1,7 +1,8 @@
 //! What people who sign do with custodians: one question at a time over mutual TLS.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use split_custody_keys::{ByteSuite, OperatorKey, order_digest};
@@ -14,13 +15,13 @@ use split_custody_protocol::wire::order::{Approvals, AwaitDead, Order, Submit};
 use split_custody_protocol::wire::standing::{
     Activate, Activation, Provision, Query, StandingCode, Status,
 };
-use split_custody_protocol::wire::{Signed, encode};
+use split_custody_protocol::wire::{Signed, decode, encode};
 use split_custody_runtime::pki::{DeviceLeaf, Validity, read_certificates};
 use split_custody_runtime::transport::{Channel, ClientTls, Limits, read_frame, write_frame};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, chain, io_at};
 use crate::layout::{Folder, Household};
 use crate::node::load_issuer;
 
@@ -29,6 +30,8 @@ pub struct Operators {
     tls: ClientTls,
     keys: Vec<OperatorKey>,
     deployment: DeploymentId,
+    /// Every order that these keys signed: none of them signs an activation that lacks one.
+    signed: PathBuf,
 }
 
 impl Operators {
@@ -39,7 +42,13 @@ impl Operators {
         let keys =
             keys.iter().map(|path| Ok(OperatorKey::load(path)?)).collect::<Result<_, Failure>>()?;
         let deployment = folder.about()?.deployment()?;
-        Ok(Self { tls: client_tls(&folder)?, keys, deployment })
+        let signed = folder.path("orders");
+        Ok(Self { tls: client_tls(&folder)?, keys, deployment, signed })
+    }
+
+    /// The identity to connect under, for tasks of their own.
+    pub fn tls(&self) -> ClientTls {
+        self.tls.clone()
     }
 
     pub async fn connect(&self, id: CustodianId, address: SocketAddr) -> Result<Line, Failure> {
@@ -71,6 +80,7 @@ impl Operators {
         if status.standing != StandingCode::Recovering {
             return Ok(status);
         }
+        let status = self.bring_up_to_date(line, status).await?;
         let activation = Activation {
             deployment: self.deployment,
             custodian: status.custodian,
@@ -86,10 +96,54 @@ impl Operators {
         }
     }
 
-    /// An order, signed by every operator whose key is here.
+    /// A custodian that forgot orders is given them first: what an operator signs as the complete
+    /// set never lacks an order that it signed. [AUD-6]
+    async fn bring_up_to_date(&self, line: &mut Line, status: Status) -> Result<Status, Failure> {
+        let mut superseded = BTreeSet::new();
+        let signed = self.signed_orders()?;
+        let lacks = |status: &Status, digest: &Digest| !status.orders.iter().any(|d| d == digest);
+        for (digest, approvals) in signed.iter().filter(|(digest, _)| lacks(&status, digest)) {
+            if let Submitted::Superseded = line.submit_known(approvals).await? {
+                superseded.insert(*digest);
+            }
+        }
+        let status = self.query(line).await?;
+        let missing =
+            signed.keys().find(|digest| lacks(&status, digest) && !superseded.contains(*digest));
+        match missing {
+            Some(digest) => Err(Failure::Refused(format!(
+                "custodian {} does not hold order {digest}, which was signed here: not activated \
+                 [AUD-6]",
+                line.id
+            ))),
+            None => Ok(status),
+        }
+    }
+
+    /// An order, signed by every operator whose key is here, and remembered before it is used.
     pub fn order(&self, order: &Order) -> Result<(Approvals, Digest), Failure> {
         let approvals = self.approve(|key| key.approve_order(order))?;
-        Ok((approvals, order_digest(&encode(order))))
+        let digest = order_digest(&encode(order));
+        let at = |error: &std::io::Error| io_at(&self.signed, "remember the order in it", error);
+        std::fs::create_dir_all(&self.signed).map_err(|e| at(&e))?;
+        let path = self.signed.join(format!("{digest}.cbor"));
+        std::fs::write(&path, encode(&approvals)).map_err(|e| at(&e))?;
+        std::fs::File::open(&path).and_then(|file| file.sync_all()).map_err(|e| at(&e))?;
+        Ok((approvals, digest))
+    }
+
+    fn signed_orders(&self) -> Result<BTreeMap<Digest, Approvals>, Failure> {
+        let mut signed = BTreeMap::new();
+        let Ok(files) = std::fs::read_dir(&self.signed) else { return Ok(signed) };
+        for file in files {
+            let path = file?.path();
+            let approvals: Approvals = decode(&std::fs::read(&path)?, Message::CAP)
+                .map_err(|error| Failure::refused(format!("`{}`: {error}", path.display())))?;
+            if let Some(first) = approvals.as_slice().first() {
+                signed.insert(order_digest(first.payload_bytes()), approvals);
+            }
+        }
+        Ok(signed)
     }
 
     pub const fn deployment(&self) -> DeploymentId {
@@ -104,6 +158,12 @@ impl Operators {
             self.keys.iter().map(|key| Ok(sign(key)?)).collect::<Result<Vec<_>, Failure>>()?;
         List::new(approvals).ok_or_else(|| Failure::refused("there is no operator's key [REV-2]"))
     }
+}
+
+/// What a custodian says to an order.
+enum Submitted {
+    Acknowledged(Signed),
+    Superseded,
 }
 
 /// An open channel to one custodian.
@@ -134,12 +194,21 @@ impl Line {
 
     /// Submits an order; gives the signed acknowledgement.
     pub async fn submit(&mut self, approvals: &Approvals) -> Result<Signed, Failure> {
-        match self.ask(Submit { approvals: approvals.clone() }.into()).await? {
-            Message::Acknowledged(acknowledged) => Ok(acknowledged.statement),
-            Message::Superseded(_) => Err(Failure::Refused(format!(
+        match self.submit_known(approvals).await? {
+            Submitted::Acknowledged(statement) => Ok(statement),
+            Submitted::Superseded => Err(Failure::Refused(format!(
                 "custodian {}: a newer order of this subject is held [REV-13]",
                 self.id
             ))),
+        }
+    }
+
+    async fn submit_known(&mut self, approvals: &Approvals) -> Result<Submitted, Failure> {
+        match self.ask(Submit { approvals: approvals.clone() }.into()).await? {
+            Message::Acknowledged(acknowledged) => {
+                Ok(Submitted::Acknowledged(acknowledged.statement))
+            }
+            Message::Superseded(_) => Ok(Submitted::Superseded),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -175,7 +244,8 @@ pub async fn connect(
     let said = |error: &dyn std::error::Error| {
         Failure::Refused(format!("custodian {id} at {address}: {}", chain(error)))
     };
-    let stream = TcpStream::connect(address).await.map_err(|e| said(&e))?;
+    let connecting = timeout(PATIENCE, TcpStream::connect(address)).await;
+    let stream = connecting.map_err(|e| said(&e))?.map_err(|e| said(&e))?;
     stream.set_nodelay(true)?;
     let channel = tls.connect(id, stream, &Limits::default()).await.map_err(|e| said(&e))?;
     Ok(Line { id, channel })

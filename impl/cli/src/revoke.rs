@@ -17,7 +17,7 @@ use crate::args::RevokeArgs;
 use crate::failure::Failure;
 use crate::files::hex;
 use crate::layout::{Beside, Household};
-use crate::operator::{Line, Operators, known_manifest};
+use crate::operator::{Line, Operators, connect, known_manifest};
 use crate::screen;
 
 pub fn run(args: &RevokeArgs) -> Result<(), Failure> {
@@ -39,14 +39,10 @@ pub fn run(args: &RevokeArgs) -> Result<(), Failure> {
         }
     }));
     let done = done?;
-    let ttl = screen::duration(Duration::from_millis(manifest.ttl_max.as_millis()));
     if args.json {
         println!("{}", done.to_json());
-    } else {
-        println!("effective: no new grant, and no honest use after {ttl} from now");
-        if args.wait {
-            println!("dead: every lease under the order has lapsed at {} custodians", done.dead);
-        }
+    } else if args.wait {
+        println!("dead: every lease under the order has lapsed at {} custodians", done.dead);
     }
     Ok(())
 }
@@ -104,15 +100,21 @@ impl Revocation<'_> {
         let (mut suite, mut acks) = (ByteSuite::new(), AckSet::new(digest));
         let need = required(self.manifest);
         let (mut lines, mut effective_at, mut silent) = (Vec::new(), None, Vec::new());
-        for (id, address) in custodians {
-            let submitted = async {
-                let mut line = self.operators.connect(*id, *address).await?;
+        let mut submitting = JoinSet::new();
+        for (id, address) in custodians.iter().copied() {
+            let (tls, approvals) = (self.operators.tls(), approvals.clone());
+            submitting.spawn(async move {
+                let mut line = connect(&tls, id, address).await?;
                 let statement = line.submit(&approvals).await?;
-                acks.add(self.manifest, &statement, &mut suite)
-                    .map_err(|error| Failure::Refused(format!("custodian {id}: {error}")))?;
-                Ok::<Line, Failure>(line)
-            };
-            match submitted.await {
+                Ok::<_, Failure>((line, statement))
+            });
+        }
+        while let Some(submitted) = submitting.join_next().await {
+            let counted = submitted?.and_then(|(line, statement)| {
+                acks.add(self.manifest, &statement, &mut suite)?;
+                Ok(line)
+            });
+            match counted {
                 Ok(line) => lines.push(line),
                 Err(failure) => silent.push(failure.text().to_owned()),
             }
@@ -126,6 +128,9 @@ impl Revocation<'_> {
         else {
             return Err(not_effective(NotEffective { have: acks.count(), need }, &silent));
         };
+        let ttl = Duration::from_millis(self.manifest.ttl_max.as_millis());
+        let ttl = screen::duration(ttl);
+        tell(format!("effective: no new grant, and no honest use after {ttl} from now"));
         let dead = if wait { self.await_dead(lines, digest, need, tell).await? } else { 0 };
         let acknowledged = proof.acknowledged();
         Ok(Done { order: digest, acknowledged, needed: need, dead, effective_at })
