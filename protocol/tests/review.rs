@@ -10,6 +10,7 @@ use split_custody_protocol::Violation;
 use split_custody_protocol::effect::{CustodianAnswer, DeviceEffect, Report};
 use split_custody_protocol::ids::{Counter, Epoch};
 use split_custody_protocol::lease::LeaseStanding;
+use split_custody_protocol::role::DeviceInput;
 use split_custody_protocol::suite::LeafKey;
 use split_custody_protocol::time::Span;
 use split_custody_protocol::wire::lease::{Renew, RenewalAnswer};
@@ -263,4 +264,26 @@ fn rev_10_a_key_that_fails_closes_and_who_waits_asks_again() {
     pair.node(1).script.push((Kind::Sign, Reply::Answer(CustodianAnswer::HsmFailed)));
     assert_eq!(pair.tell(1, await_dead(&order)), []);
     assert!(matches!(pair.tell(1, await_dead(&order)).as_slice(), [Message::Dead(_)]));
+}
+
+#[test]
+fn rev_12_output_of_a_use_admitted_before_a_revocation_is_kept() {
+    let mut pair = Pair::serving();
+    let admission = pair.device.admit(pair.now).expect("a use");
+    pair.script.push((Kind::Erase, Reply::Hold));
+    pair.order(1, &revoke(the_device(), 0));
+    assert_eq!(pair.custody(), "Erasing");
+    let late = pair.device.release_output(pair.now, &admission);
+    assert_eq!(late, Err(Violation::OutputAfterLease));
+}
+
+#[test]
+fn lea_3_output_of_an_earlier_attempt_does_not_leave_under_a_later_one() {
+    let mut pair = Pair::serving();
+    let admission = pair.device.admit(pair.now).expect("a use");
+    pair.device_input(DeviceInput::Release);
+    pair.acquire();
+    assert_eq!(pair.custody(), "Serving");
+    let late = pair.device.release_output(pair.now, &admission);
+    assert_eq!(late, Err(Violation::OutputAfterLease));
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::error::Violation;
 use crate::handshake::ReadyEntry;
-use crate::ids::{Budget, Counter, CustodianId, LeaseId};
+use crate::ids::{Attempt, Budget, Counter, CustodianId, LeaseId};
 use crate::release::Checked;
 use crate::require::{perform, require};
 use crate::suite::{Incarnation, LeafKey};
@@ -64,12 +64,18 @@ enum Renewing {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Admission {
     incarnation: Incarnation,
+    attempt: Attempt,
 }
 
 impl Admission {
     /// The life of the device that admitted the use; its mark is an argument of the launch.
     pub const fn incarnation(&self) -> &Incarnation {
         &self.incarnation
+    }
+
+    /// The attempt whose model was used: a later one's leases let nothing of it out. [LEA-3]
+    pub const fn attempt(&self) -> Attempt {
+        self.attempt
     }
 }
 
@@ -149,6 +155,7 @@ impl Holder {
         &mut self,
         now: Instant,
         incarnation: Incarnation,
+        attempt: Attempt,
     ) -> Result<Admission, Violation> {
         self.settle(now);
         let able = self
@@ -163,7 +170,7 @@ impl Holder {
                 held.used = held.used.saturating_add(1);
             }
         }
-        Ok(Admission { incarnation })
+        Ok(Admission { incarnation, attempt })
     }
 
     /// Whether an admitted use's output may leave. [LEA-3]

@@ -213,7 +213,7 @@ impl Device {
         if !matches!(model.custody, Custody::Serving { .. }) {
             return Err(Violation::TooFewLeases);
         }
-        let admitted = model.holder.admit(now, model.incarnation);
+        let admitted = model.holder.admit(now, model.incarnation, model.attempt);
         self.stop_if_lost(now);
         admitted
     }
@@ -222,6 +222,13 @@ impl Device {
     pub fn release_output(&self, now: Instant, admission: &Admission) -> Result<(), Violation> {
         require!(RST_5, self.guard.incarnation() == Some(admission.incarnation()));
         let model = self.model.as_ref().ok_or(Violation::OutputAfterLease)?;
+        let serving = matches!(model.custody, Custody::Serving { .. }); // [LEA-5] [REV-12]
+        // Between two attempts of one life; what another life admitted is stopped above.
+        let earlier = model.attempt != admission.attempt()
+            && model.incarnation == *admission.incarnation();
+        if !serving || earlier {
+            return Err(Violation::OutputAfterLease);
+        }
         model.holder.may_leave(now)
     }
 
