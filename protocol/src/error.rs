@@ -12,7 +12,8 @@ use core::fmt;
 pub enum DecodeError {
     /// [WIRE-1] Longer than the cap of its kind, or a list or string within is.
     TooLong { length: usize, cap: usize },
-    /// Not CBOR, a wrong type, a missing field, a value outside its range.
+    /// Not CBOR, a wrong type, a missing field, a value outside its range; [WIRE-4] a signature
+    /// header that is not exactly ES256.
     Malformed,
     /// [WIRE-2] A second encoding of a value, or bytes after it.
     NotCanonical,
@@ -20,8 +21,6 @@ pub enum DecodeError {
     UnknownVersion,
     /// [WIRE-3] A message type that is not in the registry.
     UnknownType,
-    /// [WIRE-4] A protected header other than ES256, or a non-empty unprotected one.
-    WrongHeader,
 }
 
 impl fmt::Display for DecodeError {
@@ -34,7 +33,6 @@ impl fmt::Display for DecodeError {
             Self::NotCanonical => f.write_str("not the one encoding of its value [WIRE-2]"),
             Self::UnknownVersion => f.write_str("unknown version [WIRE-3]"),
             Self::UnknownType => f.write_str("unknown message type [WIRE-3]"),
-            Self::WrongHeader => f.write_str("signature header is not exactly ES256 [WIRE-4]"),
         }
     }
 }
