@@ -5,9 +5,7 @@ mod pair;
 use pair::bench::Bench;
 use pair::owner::{Owner, list};
 use pair::{Fate, From, Kind, Pair, Reply};
-use split_custody_model_check::symbolic::{
-    Hardware, Principal, device_id, read_report, report,
-};
+use split_custody_model_check::symbolic::{Hardware, Principal, device_id, read_report, report};
 use split_custody_protocol::effect::{CustodianAnswer, DeviceAnswer, Report};
 use split_custody_protocol::handshake::VerifierInput;
 use split_custody_protocol::ids::{CustodianId, Epoch, Generation, WeightsId, WeightsVersion};
@@ -251,9 +249,8 @@ fn hs_9_an_entry_of_no_custodian_of_the_manifest_is_refused() {
 
 #[test]
 fn hs_10_a_request_without_the_own_entry_is_refused() {
-    let pair = with_request(|m| {
-        request(m, |r| r.entries = list(r.entries.as_slice()[1..].to_vec()))
-    });
+    let pair =
+        with_request(|m| request(m, |r| r.entries = list(r.entries.as_slice()[1..].to_vec())));
     assert_eq!(pair.refusals(1), [Violation::OwnEntryDiffers]);
 }
 

@@ -261,9 +261,7 @@ fn lea_7_a_retry_repeats_the_bytes_and_keeps_the_first_t0() {
     pair.device.admit(pair.now).expect("a use in between, which the bytes do not report");
     pair.wait(3_334);
     let lease = lease_of(&pair, 1);
-    let asks_first = |m: &Message| {
-        matches!(m, Message::Renew(r) if r.lease == lease && r.counter == Counter::new(1))
-    };
+    let asks_first = |m: &Message| matches!(m, Message::Renew(r) if r.lease == lease && r.counter == Counter::new(1));
     let frames: Vec<&Carried> =
         pair.sent.iter().filter(|carried| asks_first(&carried.message())).collect();
     assert_eq!(frames.len(), 2);
@@ -307,7 +305,8 @@ fn lea_7_a_reconnected_device_asks_again_at_once() {
     };
     pair.device_input(opened);
     let asked = pair.sent_by(From::Device, MessageType::Renew);
-    let of_one = asked.iter().filter(|m| matches!(m, Message::Renew(r) if r.lease == lease_of(&pair, 1)));
+    let of_one =
+        asked.iter().filter(|m| matches!(m, Message::Renew(r) if r.lease == lease_of(&pair, 1)));
     assert_eq!(of_one.count(), 2);
 }
 
@@ -341,10 +340,7 @@ fn lea_8_an_answer_under_another_custodian_leaf_is_refused() {
     let forged = Renewal { lease: lease_of(&pair, 1), ..renewal(1, 1, RenewalAnswer::Renewed) };
     let frame = Message::Renewal(forged).to_frame();
     pair.device_input(DeviceInput::Received { channel, frame });
-    assert_eq!(
-        pair.device_rejections,
-        [Rejection::Violation(Violation::LeaseOfAnotherChannel)]
-    );
+    assert_eq!(pair.device_rejections, [Rejection::Violation(Violation::LeaseOfAnotherChannel)]);
 }
 
 #[test]
@@ -518,10 +514,14 @@ fn lea_15_a_counter_before_the_last_is_refused() {
 #[test]
 fn rel_11_a_renewal_above_ttl_max_is_refused() {
     let mut pair = Pair::serving();
-    pair.network.push((From::Custodian(1), MessageType::Renewal, Fate::Change(|m| {
-        let Message::Renewal(renewal) = m else { panic!("not a renewal") };
-        Message::Renewal(Renewal { term: Span::from_millis(12_001), ..renewal })
-    })));
+    pair.network.push((
+        From::Custodian(1),
+        MessageType::Renewal,
+        Fate::Change(|m| {
+            let Message::Renewal(renewal) = m else { panic!("not a renewal") };
+            Message::Renewal(Renewal { term: Span::from_millis(12_001), ..renewal })
+        }),
+    ));
     pair.wait(2_000);
     assert_eq!(pair.device_rejections, [Rejection::Violation(Violation::TermsOutOfBounds)]);
     assert_eq!(counter_of(&pair, 1), 0);
@@ -541,10 +541,14 @@ fn aud_2_an_unknown_renewal_is_read_again_and_not_written_again() {
 #[test]
 fn lea_11_what_ended_counts_until_its_term_is_over() {
     let mut pair = Pair::serving();
-    pair.network.push((From::Custodian(1), MessageType::Renewal, Fate::Change(|m| {
-        let Message::Renewal(renewal) = m else { panic!("not a renewal") };
-        Message::Renewal(Renewal { answer: RenewalAnswer::Ended, ..renewal })
-    })));
+    pair.network.push((
+        From::Custodian(1),
+        MessageType::Renewal,
+        Fate::Change(|m| {
+            let Message::Renewal(renewal) = m else { panic!("not a renewal") };
+            Message::Renewal(Renewal { answer: RenewalAnswer::Ended, ..renewal })
+        }),
+    ));
     pair.wait(2_000);
     assert_eq!(pair.device.counting(pair.now), 3);
     pair.wait(3_500);

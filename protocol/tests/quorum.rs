@@ -114,13 +114,17 @@ fn qrm_4_one_custodian_twice_is_one_share() {
 #[test]
 fn qrm_5_a_grant_that_is_forged_closes_one_exchange_and_names_it() {
     let mut pair = Pair::new();
-    pair.network.push((From::Custodian(2), MessageType::Grant, Fate::Change(|m| {
-        let Message::Grant(grant) = m else { panic!("not a grant") };
-        let payload = grant.statement.payload_bytes().to_vec();
-        let kind = split_custody_protocol::wire::signed::ObjectKind::Grant;
-        let statement = pair::owner::sign(Principal::Stranger, kind, payload);
-        Message::Grant(Grant { statement, ..grant })
-    })));
+    pair.network.push((
+        From::Custodian(2),
+        MessageType::Grant,
+        Fate::Change(|m| {
+            let Message::Grant(grant) = m else { panic!("not a grant") };
+            let payload = grant.statement.payload_bytes().to_vec();
+            let kind = split_custody_protocol::wire::signed::ObjectKind::Grant;
+            let statement = pair::owner::sign(Principal::Stranger, kind, payload);
+            Message::Grant(Grant { statement, ..grant })
+        }),
+    ));
     pair.acquire();
     assert_eq!(pair.failures(1), []);
     assert_eq!(pair.failures(2), [Some(Violation::GrantForged)]);
@@ -254,9 +258,7 @@ fn qrm_3_weights_that_do_not_open_leave_nothing_behind() {
     pair.acquire();
     assert_eq!(pair.custody(), "Idle");
     assert!(pair.device_reports.contains(&Report::Stopped { cause: StopCause::LoadFailed }));
-    let dek = |effect: &DeviceEffect| {
-        matches!(effect, DeviceEffect::Erase { secrets } if secrets.dek == Some(DEK))
-    };
+    let dek = |effect: &DeviceEffect| matches!(effect, DeviceEffect::Erase { secrets } if secrets.dek == Some(DEK));
     assert!(pair.asked.iter().any(dek));
 }
 

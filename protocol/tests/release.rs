@@ -348,11 +348,15 @@ fn rel_12_a_custodian_chooses_no_suite_that_it_does_not_implement() {
     entries[0].suites = list(vec![SuiteId::P256_X963_KW, SuiteId::HPKE_X25519]);
     owner.manifest.custodians = list(entries);
     let mut pair = Pair::of(owner);
-    pair.network.push((From::Device, MessageType::Hello, Fate::Change(|m| {
-        let Message::Hello(mut hello) = m else { panic!("not a hello") };
-        hello.suites = list(vec![SuiteId::P256_X963_KW]);
-        Message::Hello(hello)
-    })));
+    pair.network.push((
+        From::Device,
+        MessageType::Hello,
+        Fate::Change(|m| {
+            let Message::Hello(mut hello) = m else { panic!("not a hello") };
+            hello.suites = list(vec![SuiteId::P256_X963_KW]);
+            Message::Hello(hello)
+        }),
+    ));
     pair.acquire();
     assert_eq!(pair.refusals(1), [Violation::NothingInCommon]);
 }

@@ -352,7 +352,6 @@ fn rst_10_the_new_life_comes_under_another_leaf() {
     let mut pair = Pair::serving();
     pair.device_input(DeviceInput::HostRead);
     pair.acquire();
-    let leaves: Vec<_> =
-        pair.node(1).leases().iter().map(|record| record.device_leaf).collect();
+    let leaves: Vec<_> = pair.node(1).leases().iter().map(|record| record.device_leaf).collect();
     assert_eq!(leaves, [Principal::Device.leaf(1), Principal::Device.leaf(2)]);
 }

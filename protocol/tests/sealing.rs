@@ -2,8 +2,8 @@
 
 mod pair;
 
-use pair::owner::{Owner, sign};
 use pair::Pair;
+use pair::owner::{Owner, sign};
 use split_custody_model_check::symbolic::Principal;
 use split_custody_protocol::Violation;
 use split_custody_protocol::ids::{CustodianId, DeploymentId, ShareIndex, ShareSetId};

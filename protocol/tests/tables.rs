@@ -341,12 +341,8 @@ fn rel_5_the_granter_follows_its_table() {
             Ok(GranterStep::Ask(effect) | GranterStep::CommittedAndAsk(effect)) => {
                 Did::Go(granter.state_name(), names(&[custodian_effect(&effect)]))
             }
-            Ok(GranterStep::Send(frame)) => {
-                Did::Go(granter.state_name(), vec![transmit(&frame)])
-            }
-            Ok(GranterStep::Refuse) => {
-                Did::Go(granter.state_name(), names(&["Transmit Refused"]))
-            }
+            Ok(GranterStep::Send(frame)) => Did::Go(granter.state_name(), vec![transmit(&frame)]),
+            Ok(GranterStep::Refuse) => Did::Go(granter.state_name(), names(&["Transmit Refused"])),
         }
     });
 }
@@ -368,8 +364,7 @@ fn rel_7_the_requester_follows_its_table() {
     awaiting.acquire();
     let grant = awaiting.sent_by(From::Custodian(1), MessageType::Grant).remove(0);
     let correlation = split_custody_protocol::ids::CorrelationId::new([1; 16]);
-    let refused =
-        Message::Refused(split_custody_protocol::wire::grant::Refused { correlation });
+    let refused = Message::Refused(split_custody_protocol::wire::grant::Refused { correlation });
     let message = |input: &str| if input == "Grant" { grant.clone() } else { refused.clone() };
     let way = |state: &str| match state {
         "Checked" => vec!["Grant"],
@@ -845,7 +840,9 @@ fn every_table_is_compared() {
         .into_iter()
         .filter(|name| {
             let call = format!("\"{name}\",");
-            source.lines().any(|line| line.trim_start().starts_with("compare(\"") && line.contains(&call))
+            source
+                .lines()
+                .any(|line| line.trim_start().starts_with("compare(\"") && line.contains(&call))
                 || source.lines().any(|line| line.trim() == call)
         })
         .collect();

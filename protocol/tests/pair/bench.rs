@@ -268,7 +268,11 @@ pub fn custodian_suite() -> SymbolicSuite {
 }
 
 /// A renewal of a bench lease.
-pub fn renewal(custodian: u8, counter: u64, answer: wire::lease::RenewalAnswer) -> wire::lease::Renewal {
+pub fn renewal(
+    custodian: u8,
+    counter: u64,
+    answer: wire::lease::RenewalAnswer,
+) -> wire::lease::Renewal {
     wire::lease::Renewal {
         lease: LeaseId::new([custodian; 16]),
         counter: Counter::new(counter),

@@ -18,9 +18,7 @@ use split_custody_protocol::effect::{
 };
 use split_custody_protocol::ids::{ChannelId, CustodianId, Ticket};
 use split_custody_protocol::reset::OnHostRead;
-use split_custody_protocol::role::{
-    CustodianInput, Device, DeviceConfig, DeviceInput, Rejection,
-};
+use split_custody_protocol::role::{CustodianInput, Device, DeviceConfig, DeviceInput, Rejection};
 use split_custody_protocol::suite::{Bytes, LeafKey};
 use split_custody_protocol::time::{Instant, Span};
 use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind};
@@ -252,13 +250,15 @@ impl Pair {
 
     pub fn say_bytes(&mut self, channel: u64, frame: Vec<u8>) -> Vec<Message> {
         let (id, _) = self.channels[&channel];
-        self.custodian_input(id, CustodianInput::Received { channel: ChannelId::new(channel), frame });
+        self.custodian_input(
+            id,
+            CustodianInput::Received { channel: ChannelId::new(channel), frame },
+        );
         self.mail.remove(&channel).unwrap_or_default()
     }
 
     pub fn acquire(&mut self) {
-        let (manifest, deployment) =
-            (self.owner.signed_manifest(), self.owner.signed_deployment());
+        let (manifest, deployment) = (self.owner.signed_manifest(), self.owner.signed_deployment());
         self.device_input(DeviceInput::Acquire { manifest, deployment });
     }
 
@@ -298,7 +298,8 @@ impl Pair {
     pub fn device_receives(&mut self, id: u8, message: &Message) -> Result<(), Rejection> {
         let channel = ChannelId::new(self.channel(id));
         let received = DeviceInput::Received { channel, frame: message.to_frame() };
-        let result = self.device.handle(self.now, received, &mut suite_of(Principal::Device, self.life));
+        let result =
+            self.device.handle(self.now, received, &mut suite_of(Principal::Device, self.life));
         self.run();
         result
     }
@@ -429,7 +430,8 @@ impl Pair {
                 continue;
             }
             let ids: Vec<u8> = self.nodes.keys().copied().collect();
-            let output = ids.iter().find_map(|id| Some((*id, self.node(*id).machine.poll_output()?)));
+            let output =
+                ids.iter().find_map(|id| Some((*id, self.node(*id).machine.poll_output()?)));
             if let Some((id, output)) = output {
                 self.on_custodian_output(id, output);
                 continue;
