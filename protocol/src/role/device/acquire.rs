@@ -80,6 +80,12 @@ impl Device {
         }
         let exchange = model.exchanges.get(&link.custodian).ok_or(Misuse::UnknownChannel)?;
         if exchange.attester.state_name() != "AwaitChannel" {
+            let leased = model.holder.leases().find(|(id, _)| *id == link.custodian);
+            let leaves = (link.own_leaf, link.peer_leaf);
+            if leased.is_some_and(|(_, held)| (held.device_leaf, held.custodian_leaf) != leaves) {
+                self.out.close(channel); // useless to its lease: the next retry dials again [LEA-8]
+                return Ok(());
+            }
             model.holder.reconnected(now, link.custodian);
             self.send_due(now);
             return Ok(());
@@ -406,6 +412,8 @@ impl Device {
             return Ok(());
         };
         let secrets = Secrets { dek, ..model.secrets() };
+        // A later attempt must not take their answers for its own.
+        self.out.cancel(|work| matches!(work, Work::Evidence | Work::Export(_)));
         let valid = match &model.custody {
             Custody::Requesting { tally, .. } => tally.count(),
             _ => 0,
