@@ -115,6 +115,10 @@ impl Custodian {
             self.send_provisioned(channel, &known);
             return Ok(());
         }
+        // Of two that are being written at once, the later would replace what the first made known.
+        if self.out.open().any(|(_, work)| matches!(work, Work::Provision { .. })) {
+            return Err(self.refuse(channel, Violation::Unexpected, suite));
+        }
         let leaf = self.leaf(LeafKind::Provision, suite.hash(Label::Leaf, &[frame]));
         let change = Change::Provision { provision: codec::encode(provision) };
         let commit = self.transaction(change, leaf);
@@ -245,7 +249,10 @@ impl Custodian {
                     self.out.transmit(channel, Message::Activated(done).to_frame());
                 }
             }
-            _ => self.standing.handle(StandingInput::Fenced)?,
+            _ => {
+                self.standing.handle(StandingInput::Fenced)?;
+                self.out.close(channel); // who activates asks again
+            }
         }
         Ok(())
     }
