@@ -3,19 +3,22 @@
 mod pair;
 
 use pair::node::anchored;
-use pair::owner::{Owner, admit, certificate, operator, order_digest, revoke, submit, the_device};
+use pair::owner::{
+    Owner, admit, approvals, certificate, operator, order_digest, revoke, submit, the_device,
+    the_weights,
+};
 use pair::{From, Kind, Pair, Reply};
 use split_custody_model_check::symbolic::Principal;
-use split_custody_protocol::Violation;
-use split_custody_protocol::effect::{CustodianAnswer, DeviceEffect, Report};
-use split_custody_protocol::ids::{Counter, Epoch};
+use split_custody_protocol::effect::{CustodianAnswer, DeviceEffect, Output, Report, StopCause};
+use split_custody_protocol::ids::{ChannelId, Counter, CustodianId, Epoch};
 use split_custody_protocol::lease::LeaseStanding;
-use split_custody_protocol::role::DeviceInput;
+use split_custody_protocol::role::{CustodianInput, DeviceInput, Rejection};
 use split_custody_protocol::suite::LeafKey;
 use split_custody_protocol::time::Span;
 use split_custody_protocol::wire::lease::{Renew, RenewalAnswer};
 use split_custody_protocol::wire::message::{Message, MessageType};
-use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead, Order};
+use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead, Notice, Order};
+use split_custody_protocol::{Misuse, Violation};
 
 /// Grants may come later than their own first term, and are still awaited.
 fn awaiting_late_grants() -> Pair {
@@ -286,4 +289,94 @@ fn lea_3_output_of_an_earlier_attempt_does_not_leave_under_a_later_one() {
     assert_eq!(pair.custody(), "Serving");
     let late = pair.device.release_output(pair.now, &admission);
     assert_eq!(late, Err(Violation::OutputAfterLease));
+}
+
+#[test]
+fn rev_12_a_revocation_above_every_admission_that_the_device_heard_of_stops_it() {
+    let mut pair = Pair::serving();
+    let order = revoke(the_device(), 3);
+    let notice = Notice { approvals: approvals(&order, &[operator(1)]) };
+    assert_eq!(pair.device_receives(1, &Message::Notice(notice)), Ok(()));
+    assert!(pair.device_reports.contains(&Report::Stopped { cause: StopCause::Revoked }));
+}
+
+#[test]
+fn rev_12_a_revocation_that_the_device_knows_to_be_lifted_does_not_stop_it() {
+    let mut pair = Pair::serving();
+    let notice =
+        |order: &Order| Message::Notice(Notice { approvals: approvals(order, &[operator(1)]) });
+    assert_eq!(pair.device_receives(1, &notice(&admit(the_device(), 1))), Ok(()));
+    assert_eq!(pair.device_receives(1, &notice(&revoke(the_device(), 0))), Ok(()));
+    assert_eq!(pair.custody(), "Serving");
+}
+
+#[test]
+fn lea_8_a_channel_of_other_leaves_is_closed_and_not_dialled_again_at_once() {
+    let mut pair = Pair::serving();
+    pair.unreachable.insert(1);
+    pair.drop_channels_of(1);
+    pair.wait(2_000);
+    let asked = pair.device.poll_timeout();
+    let (channel, custodian) = (ChannelId::new(900), CustodianId::new(1));
+    let (own_leaf, peer_leaf) = (Principal::Device.leaf(1), Principal::Stranger.leaf(1));
+    let opened = DeviceInput::ChannelOpened { channel, custodian, own_leaf, peer_leaf };
+    let suite = &mut pair::suite_of(Principal::Device, 1);
+    assert_eq!(pair.device.handle(pair.now, opened, suite), Ok(()));
+    assert_eq!(pair.device.poll_output(), Some(Output::Close { channel }));
+    assert_eq!(pair.device.poll_output(), None, "no dial, no renewal");
+    assert_eq!(pair.device.poll_timeout(), asked);
+}
+
+#[test]
+fn lea_15_a_lease_that_was_read_back_hears_ended_whatever_its_counter() {
+    let mut pair = Pair::serving();
+    let lease = pair.node(1).leases()[0].lease;
+    pair.restart(1);
+    let channel = pair.beside(1);
+    let renew = Renew { lease, counter: Counter::new(5), used: 0 };
+    let answers = pair.say(channel, Message::Renew(renew));
+    let [Message::Renewal(answer)] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!((answer.answer, answer.counter), (RenewalAnswer::Ended, Counter::new(5)));
+}
+
+#[test]
+fn hs_11_evidence_of_an_abandoned_attempt_is_discarded() {
+    let mut pair = Pair::new();
+    pair.script.push((Kind::CollectEvidence, Reply::Hold));
+    pair.script.push((Kind::CollectEvidence, Reply::Hold));
+    pair.acquire();
+    let order = revoke(the_weights(), 0);
+    let notice = Notice { approvals: approvals(&order, &[operator(1)]) };
+    assert_eq!(pair.device_receives(1, &Message::Notice(notice)), Ok(()));
+    assert_eq!(pair.custody(), "Idle");
+    pair.device_resume();
+    assert_eq!(pair.device_rejections, []);
+}
+
+#[test]
+fn aud_1_a_second_provision_while_one_is_written_is_refused() {
+    let mut pair = Pair::unprovisioned(Owner::new(3, 2, 0));
+    pair.node(1).script.push((Kind::CommitProvision, Reply::Hold));
+    pair.provision(1);
+    let answers = pair.provision(1);
+    assert!(matches!(answers.as_slice(), [Message::Refused(_)]), "{answers:?}");
+    pair.resume(1);
+    assert_eq!(pair.node(1).count(Kind::CommitProvision), 1);
+    assert_eq!(pair.node(1).machine.standing().state_name(), "Recovering");
+}
+
+#[test]
+fn aud_5_a_fenced_activation_closes_the_channel() {
+    let mut pair = Pair::unprovisioned(Owner::new(3, 2, 0));
+    pair.provision(1);
+    let status = pair.status(1);
+    let activation = pair.owner.activation(&status);
+    let channel = pair.outsider(1);
+    pair.node(1).script.push((Kind::CommitActivation, Reply::Answer(CustodianAnswer::Fenced)));
+    pair.say(channel, pair::owner::activate(&activation, &[operator(1)]));
+    let closed = CustodianInput::Received { channel: ChannelId::new(channel), frame: vec![] };
+    let suite = &mut pair::suite_of(Principal::Custodian(1), 0);
+    let now = pair.now;
+    let unknown = pair.node(1).machine.handle(now, closed, suite);
+    assert_eq!(unknown, Err(Rejection::Misuse(Misuse::UnknownChannel)));
 }

@@ -9,7 +9,7 @@ use crate::revocation::{Novelty, verify_order};
 use crate::suite::{LeafKey, Suite};
 use crate::time::Instant;
 use crate::wire::lease::Renewal;
-use crate::wire::order::Notice;
+use crate::wire::order::{Notice, Verb};
 
 impl Device {
     pub(super) fn on_timeout(
@@ -74,7 +74,13 @@ impl Device {
     ) -> Result<(), Rejection> {
         let model = self.model.as_ref().ok_or(Misuse::WrongState)?;
         let order = verify_order(&notice.approvals, &model.deployment, suite)?;
-        if self.orders.judge(&order)? == Novelty::New {
+        // The serial rule is for those who hold every order: one that this device never heard of
+        // may have admitted it since, and what operators revoked stops it all the same. [REV-12]
+        let judged = match self.orders.judge(&order) {
+            Err(_) if order.order().verb == Verb::Revoke => Novelty::New,
+            judged => judged?,
+        };
+        if judged == Novelty::New {
             self.orders.insert(&order);
             self.out.report(Report::Applied {
                 order: *order.digest(),
