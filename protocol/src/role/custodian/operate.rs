@@ -326,9 +326,8 @@ impl Custodian {
         for entry in underway.into_iter().chain(&mut self.queued) {
             entry.waiting.remove(&channel);
         }
-        let stays = |entry: &Queued| {
-            !entry.waiting.is_empty() || entry.order.order().verb == Verb::Revoke
-        };
+        let stays =
+            |entry: &Queued| !entry.waiting.is_empty() || entry.order.order().verb == Verb::Revoke;
         self.queued.retain(stays);
     }
 

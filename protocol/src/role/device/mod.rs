@@ -224,8 +224,8 @@ impl Device {
         let model = self.model.as_ref().ok_or(Violation::OutputAfterLease)?;
         let serving = matches!(model.custody, Custody::Serving { .. }); // [LEA-5] [REV-12]
         // Between two attempts of one life; what another life admitted is stopped above.
-        let earlier = model.attempt != admission.attempt()
-            && model.incarnation == *admission.incarnation();
+        let earlier =
+            model.attempt != admission.attempt() && model.incarnation == *admission.incarnation();
         if !serving || earlier {
             return Err(Violation::OutputAfterLease);
         }
