@@ -24,6 +24,10 @@ pub struct Property {
     pub slices: &'static [&'static str],
     /// For the reviewer.
     pub says: &'static str,
+    /// What went wrong, should it ever: the clause that ends a story.
+    pub broken: &'static str,
+    /// Why that matters.
+    pub matters: &'static str,
 }
 
 /// Every property, in the order of the chapters.
@@ -59,9 +63,20 @@ mod tests {
         assert_eq!(ids.len(), all.len());
         for property in &all {
             assert!(!property.witnesses.is_empty(), "{} has no witness", property.id);
+            assert!(!property.slices.is_empty(), "{} is claimed nowhere", property.id);
+            assert!(!property.broken.ends_with('.') && property.matters.ends_with('.'));
             for name in property.slices {
                 assert!(slice(name).is_some(), "{} names `{name}`", property.id);
             }
         }
+    }
+
+    #[test]
+    fn every_forbidden_fact_has_one_property() {
+        let mut watched: Vec<Fact> = properties().iter().map(|property| property.never).collect();
+        watched.sort_unstable();
+        let mut forbidden = Fact::NEVER.to_vec();
+        forbidden.sort_unstable();
+        assert_eq!(watched, forbidden);
     }
 }

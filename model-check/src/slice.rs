@@ -272,6 +272,15 @@ fn lease_of_one() -> Vec<Slice> {
         .serving()
         .says("one lease whose claims may be four ticks old, six ticks")
         .drops("uses, hostile channels, crashes, resets, revocation, clock skew"),
+        // BOUND: one crash, before or after the order; one renewal on the channel dialled anew.
+        begin(
+            "lease-crash",
+            exact(1, 1, 0),
+            Bounds { ticks: 3, renewals: 1, crashes: 1, cuts: ON, revokes: ON, ..base.clone() },
+        )
+        .serving()
+        .says("one lease, revocation, and a custodian that crashes and reads its leases back")
+        .drops("uses, hostile channels, resets, clock skew, failing store and HSM"),
         begin(
             "lease-intruder",
             exact(1, 1, 0),

@@ -10,6 +10,8 @@ pub(super) const PROPERTIES: &[Property] = &[
         witnesses: &[Fact::Granted, Fact::TooFewReady],
         slices: &["quorum-cuts", "quorum-cuts-wide"],
         says: "A device makes Evidence only when at least k custodians can answer. [QRM-1]",
+        broken: "the device has attested to fewer custodians than it needs",
+        matters: "Custodians would lease and log for an attempt that cannot succeed.",
     },
     Property {
         id: "qrm_2_no_honest_custodian_is_blamed",
@@ -17,19 +19,16 @@ pub(super) const PROPERTIES: &[Property] = &[
         witnesses: &[Fact::LiarCaught],
         slices: &["quorum-liar"],
         says: "A wrong share is pinned on the custodian that granted it. [QRM-2] [QRM-5]",
+        broken: "the device has closed the exchange of an honest custodian as a liar's",
+        matters: "One liar could have honest custodians taken out of service one by one.",
     },
     Property {
         id: "qrm_3_only_the_owners_key_is_loaded",
         never: Fact::ForeignKeyLoaded,
         witnesses: &[Fact::Loaded],
-        slices: &["quorum-liar", "handshake-two"],
+        slices: &["quorum-liar", "handshake-two", "handshake-three"],
         says: "What is loaded under is the key that the owner committed to. [QRM-3]",
-    },
-    Property {
-        id: "qrm_4_fewer_than_k_shares_outside",
-        never: Fact::KeyOutside,
-        witnesses: &[Fact::Loaded, Fact::AttackRefused],
-        slices: &["handshake-liar"],
-        says: "Shares of corrupt custodians and leaked shares together stay below k. [QRM-4]",
+        broken: "the device has loaded under a key that the owner never dealt",
+        matters: "A liar would choose which weights the device runs.",
     },
 ];
