@@ -56,7 +56,7 @@ fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
     for folder in ["src", "tests"] {
-        walk(root, &Path::new(folder).to_path_buf(), &mut found);
+        walk(root, Path::new(folder), &mut found);
     }
     found
 }
