@@ -121,8 +121,6 @@ fn hex(bytes: &[u8]) -> String {
 /// What a refusal's reason is to this codec, which tells fewer of them apart.
 fn error_for(name: &str, reason: &str) -> DecodeError {
     match (name, reason) {
-        // Read, and found not to be what would be written.
-        ("indefinite_length_map", _) => DecodeError::NotCanonical,
         // The header has to be empty, whatever stands in it.
         ("header_unprotected", _) => DecodeError::Malformed,
         (_, reason) => error_for_reason(reason),

@@ -120,6 +120,16 @@ impl Attester {
         Ok(acts)
     }
 
+    /// The channel that this exchange runs on; nothing that comes on another is for it.
+    pub const fn channel(&self) -> Option<ChannelId> {
+        match &self.state {
+            State::AwaitExporter(s) => Some(s.channel),
+            State::AwaitChallenge(s) => Some(s.opened.channel),
+            State::Ready(ready) | State::AwaitGrant(ready) => Some(ready.channel),
+            State::AwaitChannel | State::Closed => None,
+        }
+    }
+
     /// The entry of an exchange that waits for Evidence.
     pub const fn ready(&self) -> Option<&ReadyEntry> {
         match &self.state {

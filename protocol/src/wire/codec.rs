@@ -26,6 +26,7 @@ pub fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
     if bytes.len() > cap {
         return Err(DecodeError::TooLong { length: bytes.len(), cap });
     }
+    check_profile(bytes)?;
     let mut decoder = Decoder::new(bytes);
     let value: T = decoder.decode().map_err(|_| DecodeError::Malformed)?;
     // [WIRE-2] Trailing bytes and second encodings fall here.
@@ -33,6 +34,35 @@ pub fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
         return Err(DecodeError::NotCanonical);
     }
     Ok(value)
+}
+
+/// Refuses every head outside of the profile before anything is decoded. [WIRE-1] [WIRE-2]
+///
+/// An indefinite length under an unknown key would be skipped with a stack of 16 bytes for each
+/// byte that nests; here it costs nothing. Whether items are complete is for the decoder.
+pub(super) fn check_profile(bytes: &[u8]) -> Result<(), DecodeError> {
+    let mut rest = bytes;
+    while let Some((head, after)) = rest.split_first() {
+        let (major, short) = (head >> 5, head & 31);
+        let size = match short {
+            0..=23 => 0,
+            24..=27 => 1 << (short - 24),
+            _ => return Err(DecodeError::Malformed),
+        };
+        let (argument, after) = after.split_at_checked(size).ok_or(DecodeError::Malformed)?;
+        let long = argument.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let argument = if size == 0 { u64::from(short) } else { long };
+        rest = match major {
+            0 | 4 | 5 => after,
+            2 => {
+                let length = usize::try_from(argument).map_err(|_| DecodeError::Malformed)?;
+                after.get(length..).ok_or(DecodeError::Malformed)?
+            }
+            // Negative integers, text, tags, floats, simple values.
+            _ => return Err(DecodeError::Malformed),
+        };
+    }
+    Ok(())
 }
 
 /// A list of `MIN` to `MAX` items. [WIRE-1]

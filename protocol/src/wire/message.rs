@@ -6,6 +6,7 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::error::DecodeError;
 use crate::wire::challenge::Challenge;
+use crate::wire::codec;
 use crate::wire::evidence::Request;
 use crate::wire::grant::{Grant, Refused};
 use crate::wire::hello::Hello;
@@ -116,6 +117,7 @@ impl Message {
         if bytes.len() > Self::CAP {
             return Err(DecodeError::TooLong { length: bytes.len(), cap: Self::CAP });
         }
+        codec::check_profile(bytes)?;
         let mut decoder = Decoder::new(bytes);
         let malformed = |_| DecodeError::Malformed;
         if decoder.array().map_err(malformed)? != Some(3) {

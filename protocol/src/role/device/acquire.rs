@@ -126,7 +126,7 @@ impl Device {
             return Ok(());
         };
         let exchange = model.exchanges.get(&link.custodian).ok_or(Misuse::UnknownChannel)?;
-        let is_its = exchange.attester.entry().is_none_or(|entry| entry.channel == channel);
+        let is_its = exchange.attester.channel() == Some(channel);
         if is_its && !exchange.attester.is_closed() {
             return self.attester_input(
                 now,
@@ -159,7 +159,9 @@ impl Device {
                 for act in acts {
                     match act {
                         Act::Send(frame) => self.out.transmit(channel, frame),
-                        Act::Ask(effect) => drop(self.out.ask(effect, Work::Export(custodian))),
+                        Act::Ask(effect) => {
+                            drop(self.out.ask(effect, Work::Export { custodian, channel }))
+                        }
                     }
                 }
                 self.advance(now, suite)
@@ -413,7 +415,7 @@ impl Device {
         };
         let secrets = Secrets { dek, ..model.secrets() };
         // A later attempt must not take their answers for its own.
-        self.out.cancel(|work| matches!(work, Work::Evidence | Work::Export(_)));
+        self.out.cancel(|work| matches!(work, Work::Evidence | Work::Export { .. }));
         let valid = match &model.custody {
             Custody::Requesting { tally, .. } => tally.count(),
             _ => 0,

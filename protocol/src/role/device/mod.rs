@@ -127,7 +127,10 @@ struct Link {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Work {
     Guard,
-    Export(CustodianId),
+    Export {
+        custodian: CustodianId,
+        channel: ChannelId,
+    },
     Evidence,
     Load,
     /// Keys and shares that are of no more use.
@@ -283,6 +286,9 @@ impl Device {
             Err(error) => return self.fail_exchange(now, link.custodian, error.into(), suite),
         };
         match message {
+            Message::Challenge(_) if self.channel_of(link.custodian) != Some(channel) => {
+                self.fail_exchange(now, link.custodian, Violation::Unexpected, suite)
+            }
             Message::Challenge(body) => {
                 let challenge = AttesterInput::Challenge(Received { body: &body, frame });
                 self.attester_input(now, channel, link.custodian, challenge, suite)
@@ -308,11 +314,11 @@ impl Device {
         };
         match (work, answer) {
             (Work::Guard, answer) => self.guard_input(guard_answer(answer)?),
-            (Work::Export(custodian), DeviceAnswer::Exported(exporter)) => {
-                self.on_exported(now, custodian, Some(exporter), suite)
+            (Work::Export { custodian, channel }, DeviceAnswer::Exported(exporter)) => {
+                self.on_exported(now, custodian, channel, Some(exporter), suite)
             }
-            (Work::Export(custodian), DeviceAnswer::ExportFailed) => {
-                self.on_exported(now, custodian, None, suite)
+            (Work::Export { custodian, channel }, DeviceAnswer::ExportFailed) => {
+                self.on_exported(now, custodian, channel, None, suite)
             }
             (Work::Evidence, DeviceAnswer::EvidenceCollected(evidence)) => {
                 self.on_evidence(now, &evidence, suite)
@@ -332,10 +338,14 @@ impl Device {
         &mut self,
         now: Instant,
         custodian: CustodianId,
+        channel: ChannelId,
         exporter: Option<Exporter>,
         suite: &mut impl Suite,
     ) -> Result<(), Rejection> {
-        let channel = self.channel_of(custodian).ok_or(Misuse::UnknownChannel)?;
+        // An answer about a channel that the exchange does not run on is for nobody any more.
+        if self.channel_of(custodian) != Some(channel) {
+            return Ok(());
+        }
         let input = exporter.map_or(AttesterInput::ExportFailed, AttesterInput::Exported);
         self.attester_input(now, channel, custodian, input, suite)
     }
@@ -386,9 +396,9 @@ impl Device {
         }
     }
 
+    /// The channel that a custodian's exchange runs on.
     fn channel_of(&self, custodian: CustodianId) -> Option<ChannelId> {
-        let model = self.model.as_ref()?;
-        model.links.iter().rev().find(|(_, link)| link.custodian == custodian).map(|(id, _)| *id)
+        self.model.as_ref()?.exchanges.get(&custodian)?.attester.channel()
     }
 
     /// The device's clean incarnation, if it has one.
