@@ -8,9 +8,10 @@
 //! | --- | --- |
 //! | [`symbolic`] | perfect cryptography as terms inside the protocol's own value types |
 //! | [`world`] | machines, drivers, stores, wires, clocks, operators, adversary: one state, one step |
-//! | [`slice`] | which dimensions are open together, and within which bounds |
+//! | [`mod@slice`] | which dimensions are open together, and within which bounds |
 //! | [`property`] | what must never happen, with a witness that it could |
 //! | [`doubles`] | rules left out and facts lied about, each to be caught by its property |
+//! | [`story`], [`trace`] | a counterexample as sentences, as a diagram, as a file |
 //! | [`replay`] | a running system's event log as enabled actions of the world |
 //! | `search`, `harness` | stateright, one search per thread (feature `search`) |
 //!
@@ -34,4 +35,5 @@ pub mod shared;
 pub mod slice;
 pub mod story;
 pub mod symbolic;
+pub mod trace;
 pub mod world;

@@ -9,10 +9,21 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use split_custody_model_check::harness::{self, Verdict};
+use split_custody_model_check::doubles::{DOUBLES, Double, double};
+use split_custody_model_check::harness;
+#[cfg(doubles)]
+use split_custody_model_check::harness::DoubleResult;
+#[cfg(doubles)]
+use split_custody_model_check::property::property;
 use split_custody_model_check::replay::replay;
 use split_custody_model_check::report;
 use split_custody_model_check::slice::Scope;
+#[cfg(doubles)]
+use split_custody_model_check::story;
+#[cfg(doubles)]
+use split_custody_model_check::trace::Trace;
+#[cfg(doubles)]
+use split_custody_model_check::world::Facts;
 use split_custody_model_check::world::Setup;
 use split_custody_protocol::reset::OnHostRead;
 use split_custody_protocol::trace::Entry;
@@ -55,7 +66,7 @@ enum Task {
         #[arg(long)]
         mermaid: bool,
     },
-    /// Write the shortest counterexample of every double as JSON, with its story.
+    /// Write the shortest counterexample of every double as a trace that can be replayed.
     Export { folder: PathBuf },
     /// Replay the event logs of one run (`*.jsonl` of a folder) against the world.
     Replay {
@@ -83,15 +94,34 @@ enum Reaction {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Task::Check { scope, only, json } => Ok(check(scope, only.as_deref(), json)),
+        Task::Check { scope, only, json } => check(scope, only.as_deref(), json),
         task @ (Task::Mutants { .. } | Task::Cex { .. } | Task::Export { .. }) => doubles(&task),
         Task::Replay { folder, manifest, on_host_read } => {
-            replay_folder(&folder, &manifest, on_host_read)
+            replay_folder(&folder, &manifest, on_host_read).map_err(Fault::Check)
         }
     };
-    outcome.unwrap_or_else(|line| {
+    outcome.unwrap_or_else(|fault| {
+        let (line, code) = match fault {
+            Fault::Check(line) => (line, 1),
+            Fault::Usage(line) => (line, 2),
+        };
         eprintln!("error: {line}");
-        ExitCode::from(1)
+        ExitCode::from(code)
+    })
+}
+
+/// Why a task was not done.
+enum Fault {
+    /// A check failed, or an input is bad.
+    Check(String),
+    /// Nothing bears that name.
+    Usage(String),
+}
+
+fn known_double(name: &str) -> Result<Double, Fault> {
+    double(name).ok_or_else(|| {
+        let names: Vec<&str> = DOUBLES.iter().map(|double| double.name).collect();
+        Fault::Usage(format!("no double `{name}`; there are: {}", names.join(", ")))
     })
 }
 
@@ -108,7 +138,10 @@ fn verdict(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
-fn check(scope: ScopeName, only: Option<&str>, json: bool) -> ExitCode {
+fn check(scope: ScopeName, only: Option<&str>, json: bool) -> Result<ExitCode, Fault> {
+    if cfg!(doubles) {
+        return Err(Fault::Usage("a build that can leave rules out proves nothing".into()));
+    }
     let started = Instant::now();
     let scope = match scope {
         ScopeName::Smoke => Scope::Smoke,
@@ -116,26 +149,35 @@ fn check(scope: ScopeName, only: Option<&str>, json: bool) -> ExitCode {
         ScopeName::Night => Scope::Night,
     };
     let results = harness::check(scope, only, threads());
+    if results.is_empty() {
+        let only = only.unwrap_or_default();
+        return Err(Fault::Usage(format!("no property of this scope has `{only}` in its id")));
+    }
     let seconds = started.elapsed().as_secs_f64();
     if json {
         print(&format!("{}\n", report::check_json(&results, seconds)));
     } else {
         print(&report::check_text(&results, seconds));
     }
-    verdict(!results.is_empty() && results.iter().all(|r| r.verdict == Verdict::Held))
+    Ok(verdict(harness::passed(&results)))
 }
 
 /// Doubles need machines that can leave rules out: this very package, built with `--cfg doubles`.
 #[cfg(not(doubles))]
-fn doubles(_: &Task) -> Result<ExitCode, String> {
+fn doubles(task: &Task) -> Result<ExitCode, Fault> {
     use std::env;
     use std::process::Command;
+
+    // Before anything is built for a name that nothing bears.
+    if let Task::Cex { double, .. } | Task::Mutants { only: Some(double), .. } = task {
+        known_double(double)?;
+    }
 
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let target = env::current_exe()
         .ok()
         .and_then(|exe| Some(exe.parent()?.parent()?.join("doubles")))
-        .ok_or("cannot tell where this binary lies")?;
+        .ok_or_else(|| Fault::Check("cannot tell where this binary lies".into()))?;
     let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["run", "--quiet", "--release", "--features", "search", "--bin", "prove"])
         .arg("--manifest-path")
@@ -146,18 +188,18 @@ fn doubles(_: &Task) -> Result<ExitCode, String> {
         .args(env::args_os().skip(1))
         .env("RUSTFLAGS", "--cfg doubles")
         .status()
-        .map_err(|error| format!("cannot run cargo to build the doubles: {error}"))?;
+        .map_err(|error| Fault::Check(format!("cannot run cargo to build the doubles: {error}")))?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
 #[cfg(doubles)]
-fn doubles(task: &Task) -> Result<ExitCode, String> {
-    use split_custody_model_check::doubles::double;
-    use split_custody_model_check::story;
-
+fn doubles(task: &Task) -> Result<ExitCode, Fault> {
     let started = Instant::now();
     match task {
         Task::Mutants { only, json } => {
+            if let Some(name) = only {
+                known_double(name)?;
+            }
             let results = harness::mutants(only.as_deref(), threads());
             let seconds = started.elapsed().as_secs_f64();
             if *json {
@@ -165,50 +207,53 @@ fn doubles(task: &Task) -> Result<ExitCode, String> {
             } else {
                 print(&report::mutants_text(&results, seconds));
             }
-            let all = results.iter().all(|result| result.story.is_some());
-            Ok(verdict(all && !results.is_empty()))
+            Ok(verdict(!results.is_empty() && results.iter().all(DoubleResult::killed)))
         }
-        Task::Cex { double: name, mermaid } => {
-            let double = double(name).ok_or_else(|| {
-                let names: Vec<&str> =
-                    split_custody_model_check::doubles::DOUBLES.iter().map(|d| d.name).collect();
-                format!("no double `{name}`; there are: {}", names.join(", "))
-            })?;
-            let result = harness::mutants(Some(name), 1).pop().ok_or("no such double")?;
-            let story = result.story.ok_or_else(|| format!("`{name}` survived: no story"))?;
-            let (_, config, initial) = harness::staged(&double);
-            split_custody_protocol::doubles::skip(double.rules);
-            print(&if *mermaid {
-                story::mermaid(&initial, &config, &story)
-            } else {
-                story::page(&double, &initial, &config, &story)
-            });
-            Ok(ExitCode::SUCCESS)
-        }
-        Task::Export { folder } => {
-            fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-            let results = harness::mutants(None, threads());
-            for result in &results {
-                let Some(story) = &result.story else { continue };
-                let (_, config, initial) = harness::staged(&result.double);
-                split_custody_protocol::doubles::skip(result.double.rules);
-                let told = story::tell(&initial, &config, story);
-                let value = serde_json::json!({
-                    "double": result.double.name,
-                    "slice": result.double.slice,
-                    "breaks": result.double.killed_by,
-                    "actions": story,
-                    "story": told,
-                });
-                let path = folder.join(format!("{}.json", result.double.name));
-                let text = serde_json::to_string_pretty(&value).map_err(|e| e.to_string())?;
-                fs::write(&path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
-            }
-            print(&format!("{} stories in {}\n", results.len(), folder.display()));
-            Ok(verdict(results.iter().all(|result| result.story.is_some())))
-        }
-        _ => Err("not a task of doubles".into()),
+        Task::Cex { double, mermaid } => counterexample(&known_double(double)?, *mermaid),
+        Task::Export { folder } => export(folder),
+        _ => Err(Fault::Usage("not a task of doubles".into())),
     }
+}
+
+#[cfg(doubles)]
+fn counterexample(double: &Double, as_diagram: bool) -> Result<ExitCode, Fault> {
+    let result = harness::run_double(double);
+    let story = result.story.ok_or_else(|| {
+        Fault::Check(format!("`{}` survived: nothing breaks `{}`", double.name, double.killed_by))
+    })?;
+    // Told with the rules left out, as it was found.
+    split_custody_protocol::doubles::skip(double.rules);
+    let (slice, config, initial) = double.staged(Facts::default());
+    let lines = story::tell(&initial, &config, &story);
+    let ending = property(double.killed_by).map_or("", |property| property.broken);
+    print(&if as_diagram {
+        story::mermaid(&lines, ending)
+    } else {
+        story::page(double, &slice, &lines)
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One file a double; a file of a double that is gone stays, for git to show.
+#[cfg(doubles)]
+fn export(folder: &PathBuf) -> Result<ExitCode, Fault> {
+    let at = |path: &PathBuf, error| Fault::Check(format!("{}: {error}", path.display()));
+    fs::create_dir_all(folder).map_err(|error| at(folder, error))?;
+    let results = harness::mutants(None, threads());
+    for result in &results {
+        let Some(actions) = &result.story else { continue };
+        let trace = Trace {
+            double: result.double.name.to_owned(),
+            property: result.double.killed_by.to_owned(),
+            slice: result.double.slice.to_owned(),
+            broken: result.double.broken(),
+            actions: actions.clone(),
+        };
+        let path = folder.join(format!("{}.json", trace.double));
+        fs::write(&path, trace.to_json()).map_err(|error| at(&path, error))?;
+    }
+    print(&format!("{} traces in {}\n", results.len(), folder.display()));
+    Ok(verdict(results.iter().all(DoubleResult::killed)))
 }
 
 fn replay_folder(

@@ -34,6 +34,9 @@ pub fn check_text(results: &[PropertyResult], seconds: f64) -> String {
                     found.unique
                 );
             }
+            Verdict::Violated(steps) => {
+                text += &format!("            in {steps} steps: {}\n", result.property.broken);
+            }
             Verdict::Unwitnessed(fact) => {
                 text +=
                     &format!("            no state shows {fact:?}: the property may be empty\n");
@@ -134,7 +137,7 @@ pub fn check_json(results: &[PropertyResult], seconds: f64) -> Value {
 /// `cargo prove mutants`.
 pub fn mutants_text(results: &[DoubleResult], seconds: f64) -> String {
     let mut text = String::new();
-    for DoubleResult { double, story, found } in results {
+    for DoubleResult { double, story, found, killed_by } in results {
         let what: Vec<String> = double
             .rules
             .iter()
@@ -146,13 +149,17 @@ pub fn mutants_text(results: &[DoubleResult], seconds: f64) -> String {
             Some(story) => ("killed", format!("{} steps", story.len())),
             None => ("SURVIVED", String::new()),
         };
+        let by = match (story, killed_by.as_slice()) {
+            (None, []) => format!("nobody; owned by {}", double.killed_by),
+            (None, others) => format!("only {}; owned by {}", others.join(", "), double.killed_by),
+            (Some(_), all) => all.join(", "),
+        };
         text += &format!(
-            "{outcome:9} {:28} {:28} {:9} {:>5.1} s\n          {} on {}\n",
+            "{outcome:9} {:28} {:28} {:9} {:>5.1} s\n          on {}, by {by}\n",
             double.name,
             what.join(", "),
             steps,
             found.seconds,
-            double.killed_by,
             double.slice,
         );
         if !double.covered_by.is_empty() {
@@ -170,13 +177,14 @@ pub fn mutants_text(results: &[DoubleResult], seconds: f64) -> String {
 pub fn mutants_json(results: &[DoubleResult], seconds: f64) -> Value {
     let doubles: Vec<Value> = results
         .iter()
-        .map(|DoubleResult { double, story, .. }| {
+        .map(|DoubleResult { double, story, killed_by, .. }| {
             json!({
                 "name": double.name,
                 "rules": double.rules.iter().map(|rule| rule.id()).collect::<Vec<_>>(),
                 "lie": double.lie.map(|lie| format!("{lie:?}")),
                 "slice": double.slice,
-                "killed_by": story.iter().map(|_| double.killed_by).collect::<Vec<_>>(),
+                "owner": double.killed_by,
+                "killed_by": killed_by,
                 "steps": story.as_ref().map(Vec::len),
             })
         })
@@ -193,7 +201,7 @@ pub fn mutants_json(results: &[DoubleResult], seconds: f64) -> Value {
 const fn verdict_text(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Held => "held",
-        Verdict::Violated => "VIOLATED",
+        Verdict::Violated(_) => "VIOLATED",
         Verdict::Truncated => "TRUNCATED",
         Verdict::PinBroken => "PIN",
         Verdict::Unwitnessed(_) => "UNSEEN",
