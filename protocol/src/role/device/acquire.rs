@@ -160,7 +160,7 @@ impl Device {
                     match act {
                         Act::Send(frame) => self.out.transmit(channel, frame),
                         Act::Ask(effect) => {
-                            drop(self.out.ask(effect, Work::Export { custodian, channel }))
+                            self.out.ask(effect, Work::Export { custodian, channel });
                         }
                     }
                 }
