@@ -1,7 +1,7 @@
 //! The specification as data: chapters, requirement ids, state tables, and a slow reference.
 //!
 //! The chapters in this folder are normative; this crate only reads them. Tests of other crates
-//! compare their machines with [`table`] and their encodings with [`reference`]; the trace test
+//! compare their machines with [`mod@table`] and their encodings with [`mod@reference`]; the trace test
 //! asks [`trace`] whether every requirement of [`ids`] is enforced and tested somewhere.
 //! Nothing that ships depends on this crate.
 
