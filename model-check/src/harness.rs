@@ -15,21 +15,24 @@ use crate::search::{Found, Search};
 use crate::slice::{Scope, Slice, slices};
 use crate::world::{Action, Config, Fact, Facts};
 
-/// At most about this many generated states in one search; above, the result is "truncated".
+/// At most about this many generated states in one proof; above, the result is "truncated".
 #[derive(Clone, Copy, Debug)]
 pub struct Bound(pub usize);
 
 impl Bound {
-    /// BOUND: what waits to be visited is held whole, about a kilobyte each, a small part of what
-    /// was generated; with these, no search of a scope grows beyond two gigabytes.
+    /// BOUND: depth-first, what waits to be visited is little beside what was visited.
     pub const fn of(scope: Scope) -> Self {
         Self(match scope {
             Scope::Smoke => 5_000_000,
-            Scope::Review => 30_000_000,
+            Scope::Review => 20_000_000,
             Scope::Night => 200_000_000,
         })
     }
 }
+
+/// BOUND: breadth-first, a whole layer of worlds waits, about two kilobytes each. With this no
+/// search grows beyond two gigabytes, and every story that is told is far shorter.
+const BREADTH: usize = 800_000;
 
 /// What became of one slice.
 #[derive(Clone, Debug)]
@@ -127,7 +130,7 @@ impl Job {
         match self {
             Self::Prove(slice) => Done::Proved(Box::new(prove(slice, bound))),
             Self::Witness(fact, of) => {
-                let shown = of.iter().any(|slice| nearest(slice, *fact, bound).story.is_some());
+                let shown = of.iter().any(|slice| nearest(slice, *fact).story.is_some());
                 Done::Witnessed(*fact, of.iter().map(|slice| slice.name).collect(), shown)
             }
         }
@@ -165,7 +168,7 @@ pub fn prove(slice: &Slice, bound: Bound) -> SliceResult {
     // The search ends at the first violation of any fact: each is then looked for alone.
     let violated = match &found.story {
         None => Vec::new(),
-        Some(_) => never.iter().copied().filter_map(|fact| shortest(slice, fact, bound)).collect(),
+        Some(_) => never.iter().copied().filter_map(|fact| shortest(slice, fact)).collect(),
     };
     let pin_broken =
         slice.pinned().filter(|pin| found.exhaustive && *pin != found.unique).map(|_| found.unique);
@@ -173,12 +176,12 @@ pub fn prove(slice: &Slice, bound: Bound) -> SliceResult {
 }
 
 /// Breadth-first to the nearest state of a slice that shows one fact.
-pub fn nearest(slice: &Slice, fact: Fact, bound: Bound) -> Found {
-    search(slice, slice.config(Facts::only(fact)), bound).nearest()
+pub fn nearest(slice: &Slice, fact: Fact) -> Found {
+    search(slice, slice.config(Facts::only(fact)), Bound(BREADTH)).nearest()
 }
 
-fn shortest(slice: &Slice, fact: Fact, bound: Bound) -> Option<(Fact, usize)> {
-    nearest(slice, fact, bound).story.map(|story| (fact, story.len()))
+fn shortest(slice: &Slice, fact: Fact) -> Option<(Fact, usize)> {
+    nearest(slice, fact).story.map(|story| (fact, story.len()))
 }
 
 fn search(slice: &Slice, config: Config, bound: Bound) -> Search {
@@ -281,7 +284,7 @@ pub fn run_double(double: &Double) -> DoubleResult {
         properties().into_iter().filter(|p| p.slices.contains(&double.slice)).collect();
     let of = |watched| {
         let (_, config, initial) = double.staged(watched);
-        Search { initial, config, skipped: double.rules.to_vec(), cap: DOUBLE_CAP }
+        Search { initial, config, skipped: double.rules.to_vec(), cap: BREADTH }
     };
     // INVARIANT: a unit test checks that every double names a property.
     let owner = crate::property::property(double.killed_by).expect("doubles name properties");
@@ -296,10 +299,6 @@ pub fn run_double(double: &Double) -> DoubleResult {
     killed_by.sort_by_key(|id| *id != owner.id);
     DoubleResult { double: *double, story, killed_by, found }
 }
-
-/// BOUND: a double that is not killed within this many generated states has survived.
-#[cfg(doubles)]
-const DOUBLE_CAP: usize = 5_000_000;
 
 #[cfg(test)]
 mod tests {
