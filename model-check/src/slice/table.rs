@@ -370,5 +370,5 @@ pub(super) const PINS: &[(&str, usize)] = &[
     ("activation-one", 1_293),
     ("reset-reset", 3_949),
     ("reset-block", 4_418),
-    ("reset-lease", 2_877),
+    ("reset-lease", 2_999),
 ];

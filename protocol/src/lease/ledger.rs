@@ -17,6 +17,8 @@ use crate::wire::message::Message;
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Ledger {
     leases: BTreeMap<LeaseId, Lease>,
+    /// The incarnation that was leased last, by device.
+    latest: BTreeMap<DeviceId, Incarnation>,
     /// Incarnations that a later one of the same device replaced. [RST-7]
     superseded: BTreeSet<Incarnation>,
 }
@@ -71,11 +73,14 @@ pub enum RenewDecision {
 
 impl Ledger {
     /// A committed grant: counts from now, and ends what it replaces. [LEA-6] [RST-6]
+    ///
+    /// What has lapsed counts nowhere and is forgotten here; which lives are over is not. [RST-7]
     pub fn insert(&mut self, now: Instant, record: LeaseRecord, challenged: Instant, margin: Span) {
+        self.leases.retain(|_, lease| now < lease.lapse);
+        self.supersede(&record);
         for lease in self.leases.values_mut().filter(|l| l.record.device == record.device) {
             if lease.record.incarnation != record.incarnation {
                 perform!(RST_6, lease.end(LeaseStanding::Superseded));
-                self.superseded.insert(lease.record.incarnation);
             } else if lease.record.manifest == record.manifest {
                 lease.end(LeaseStanding::Superseded);
             }
@@ -96,12 +101,7 @@ impl Ledger {
 
     /// A lease read back at boot counts as committed at the start. [REV-10]
     pub fn read_back(&mut self, now: Instant, record: LeaseRecord, ttl_max: Span, margin: Span) {
-        let others = self.leases.values().filter(|l| l.record.device == record.device);
-        let older: Vec<_> = others
-            .filter(|l| l.record.incarnation != record.incarnation)
-            .map(|l| l.record.incarnation)
-            .collect();
-        self.superseded.extend(older);
+        self.supersede(&record);
         self.leases.insert(
             record.lease,
             Lease {
@@ -113,6 +113,12 @@ impl Ledger {
                 standing: LeaseStanding::Live,
             },
         );
+    }
+
+    /// Notes the life that a record was granted to; an earlier one of its device is over. [RST-7]
+    fn supersede(&mut self, record: &LeaseRecord) {
+        let before = self.latest.insert(record.device, record.incarnation);
+        self.superseded.extend(before.filter(|before| *before != record.incarnation));
     }
 
     /// Whether an incarnation is its device's latest here. [RST-7]
@@ -284,5 +290,58 @@ impl Rebase for Lease {
 impl Rebase for Ledger {
     fn rebase(&mut self, by: Span, floor: Instant) {
         self.leases.rebase(by, floor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Budget;
+    use crate::suite::Digest;
+    use crate::wire::grant::Terms;
+
+    const MARGIN: Span = Span::from_millis(1);
+
+    fn record(lease: u8, life: u8) -> LeaseRecord {
+        LeaseRecord {
+            lease: LeaseId::new([lease; 16]),
+            device: DeviceId::new([1; 32]),
+            incarnation: Incarnation::new([life; 32]),
+            manifest: Digest::new([2; 32]),
+            device_leaf: LeafKey::new([3; 32]),
+            custodian_leaf: LeafKey::new([4; 32]),
+            terms: Terms {
+                first: Span::from_millis(10),
+                term: Span::from_millis(10),
+                budget: Budget::new(1),
+                max_age: Span::from_millis(100),
+            },
+            chain: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn lea_6_a_lease_that_lapsed_is_forgotten_and_its_life_is_not() {
+        let mut ledger = Ledger::default();
+        let at = Instant::from_millis;
+        ledger.insert(at(0), record(1, 1), at(0), MARGIN);
+        ledger.insert(at(10), record(2, 2), at(10), MARGIN);
+        assert_eq!(ledger.iter().count(), 2, "it counts for one moment more, with the margin");
+        ledger.insert(at(11), record(3, 2), at(11), MARGIN);
+        assert!(ledger.get(&LeaseId::new([1; 16])).is_none());
+        assert_eq!(ledger.iter().count(), 2);
+        assert_eq!(ledger.life(&Incarnation::new([1; 32])), Life::Superseded);
+        assert_eq!(ledger.life(&Incarnation::new([2; 32])), Life::Latest);
+    }
+
+    #[test]
+    fn rst_7_lives_are_superseded_in_the_order_in_which_they_are_read_back() {
+        let mut ledger = Ledger::default();
+        let at = Instant::from_millis;
+        for (lease, life) in [(1, 1), (2, 1), (3, 2), (4, 3)] {
+            ledger.read_back(at(0), record(lease, life), Span::from_millis(10), MARGIN);
+        }
+        let superseded = |life| ledger.life(&Incarnation::new([life; 32])) == Life::Superseded;
+        assert_eq!([1, 2, 3].map(superseded), [true, true, false]);
     }
 }
