@@ -290,6 +290,9 @@ pub struct RevokeArgs {
     /// Return only when custodians signed that all leases under the order are dead
     #[arg(long)]
     pub wait: bool,
+    /// How long to ask custodians again that do not sign, until enough have
+    #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+    pub patience: u64,
     #[arg(long)]
     pub json: bool,
 }

@@ -1,5 +1,6 @@
 //! `custody revoke`: an order to every custodian, and the count of those that signed for it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,8 @@ use split_custody_protocol::revocation::{AckSet, NotEffective, effective, requir
 use split_custody_protocol::sealing::KnownManifest;
 use split_custody_protocol::suite::{Digest, Label};
 use split_custody_protocol::transcript::weights_subject;
-use split_custody_protocol::wire::order::{Order, Subject, SubjectKind, Verb};
+use split_custody_protocol::wire::Signed;
+use split_custody_protocol::wire::order::{Approvals, Order, Subject, SubjectKind, Verb};
 use tokio::task::JoinSet;
 
 use crate::args::RevokeArgs;
@@ -32,17 +34,18 @@ pub fn run(args: &RevokeArgs) -> Result<(), Failure> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let quiet = args.json;
-    let revocation = Revocation { operators: &operators, manifest: &manifest, order };
+    let patience = Duration::from_secs(args.patience);
+    let revocation = Revocation { operators: &operators, manifest: &manifest, order, patience };
     let done = runtime.block_on(revocation.carry_out(&args.custodians, args.wait, &mut |news| {
         if !quiet {
-            println!("{news}");
+            say!("{news}");
         }
     }));
     let done = done?;
     if args.json {
-        println!("{}", done.to_json());
+        say!("{}", done.to_json());
     } else if args.wait {
-        println!("dead: every lease under the order has lapsed at {} custodians", done.dead);
+        say!("dead: every lease under the order has lapsed at {} custodians", done.dead);
     }
     Ok(())
 }
@@ -67,7 +70,12 @@ pub struct Revocation<'a> {
     pub operators: &'a Operators,
     pub manifest: &'a KnownManifest,
     pub order: Order,
+    /// How long custodians that do not sign are asked again.
+    pub patience: Duration,
 }
+
+/// One submission to each custodian that is asked: the open channel, and what it signed there.
+type Submissions = JoinSet<(CustodianId, SocketAddr, Result<(Line, Signed), Failure>)>;
 
 /// What came of it.
 pub struct Done {
@@ -89,7 +97,8 @@ impl Done {
 }
 
 impl Revocation<'_> {
-    /// Submits to all at once; an error says how many of the needed custodians signed.
+    /// Submits to all at once, and again to who did not sign while patience lasts; an error says
+    /// how many of the needed custodians signed.
     pub async fn carry_out(
         &self,
         custodians: &[(CustodianId, SocketAddr)],
@@ -99,31 +108,45 @@ impl Revocation<'_> {
         let (approvals, digest) = self.operators.order(&self.order)?;
         let (mut suite, mut acks) = (ByteSuite::new(), AckSet::new(digest));
         let need = required(self.manifest);
-        let (mut lines, mut effective_at, mut silent) = (Vec::new(), None, Vec::new());
-        let mut submitting = JoinSet::new();
-        for (id, address) in custodians.iter().copied() {
-            let (tls, approvals) = (self.operators.tls(), approvals.clone());
-            submitting.spawn(async move {
-                let mut line = connect(&tls, id, address).await?;
-                let statement = line.submit(&approvals).await?;
-                Ok::<_, Failure>((line, statement))
-            });
-        }
-        while let Some(submitted) = submitting.join_next().await {
-            let counted = submitted?.and_then(|(line, statement)| {
-                acks.add(self.manifest, &statement, &mut suite)?;
-                Ok(line)
-            });
-            match counted {
-                Ok(line) => lines.push(line),
-                Err(failure) => silent.push(failure.text().to_owned()),
+        let (mut lines, mut effective_at, mut pause) = (Vec::new(), None, FIRST_PAUSE);
+        let until = Instant::now() + self.patience;
+        let mut silent = BTreeMap::new();
+        let mut unasked = custodians.to_vec();
+        loop {
+            let mut submitting = self.submit(&approvals, std::mem::take(&mut unasked));
+            while let Some(submitted) = submitting.join_next().await {
+                let (id, address, submitted) = submitted?;
+                let counted = submitted.and_then(|(line, statement)| {
+                    acks.add(self.manifest, &statement, &mut suite)?;
+                    Ok(line)
+                });
+                match counted {
+                    Ok(line) => {
+                        silent.remove(&id);
+                        lines.push(line);
+                    }
+                    Err(failure) => {
+                        silent.insert(id, failure.text().to_owned());
+                        unasked.push((id, address));
+                    }
+                }
+                let have = acks.count();
+                tell(format!("have {have} of {need}"));
+                if have >= need && effective_at.is_none() {
+                    effective_at = Some(Instant::now());
+                }
             }
-            let have = acks.count();
-            tell(format!("have {have} of {need}"));
-            if have >= need && effective_at.is_none() {
-                effective_at = Some(Instant::now());
+            // Effective, or nobody is left to ask, or no time to: once more would change nothing.
+            if effective_at.is_some() || unasked.is_empty() || Instant::now() + pause > until {
+                break;
             }
+            let others = screen::list(unasked.iter().map(|(id, _)| id));
+            let soon = screen::duration(pause);
+            tell(format!("not effective yet: asking custodian {others} again in {soon}"));
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        let silent: Vec<String> = silent.into_values().collect();
         let (Ok(proof), Some(effective_at)) = (effective(self.manifest, &acks), effective_at)
         else {
             return Err(not_effective(NotEffective { have: acks.count(), need }, &silent));
@@ -134,6 +157,22 @@ impl Revocation<'_> {
         let dead = if wait { self.await_dead(lines, digest, need, tell).await? } else { 0 };
         let acknowledged = proof.acknowledged();
         Ok(Done { order: digest, acknowledged, needed: need, dead, effective_at })
+    }
+
+    fn submit(&self, approvals: &Approvals, to: Vec<(CustodianId, SocketAddr)>) -> Submissions {
+        let mut submitting = JoinSet::new();
+        for (id, address) in to {
+            let (tls, approvals) = (self.operators.tls(), approvals.clone());
+            submitting.spawn(async move {
+                let asking = async {
+                    let mut line = connect(&tls, id, address).await?;
+                    let statement = line.submit(&approvals).await?;
+                    Ok((line, statement))
+                };
+                (id, address, asking.await)
+            });
+        }
+        submitting
     }
 
     /// n-k+1+f custodians sign that every lease under the order is dead. [REV-10]
@@ -175,4 +214,6 @@ fn not_effective(count: NotEffective, silent: &[String]) -> Failure {
     Failure::Refused(format!("{count}: no bound is claimed: {why}"))
 }
 
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const SLACK: Duration = Duration::from_secs(10);

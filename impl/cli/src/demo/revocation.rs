@@ -1,6 +1,6 @@
 //! The operator revokes the device while it serves.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use split_custody_protocol::ids::Serial;
 use split_custody_protocol::suite::Digest;
@@ -93,8 +93,12 @@ fn carry_out(stage: &Stage<'_>) -> Result<Done, Failure> {
         subject: Subject { kind: SubjectKind::Device, value },
         serial: Serial::new(0),
     };
-    let revocation =
-        Revocation { operators: &stage.operators, manifest: &stage.sealed.manifest, order };
+    let revocation = Revocation {
+        operators: &stage.operators,
+        manifest: &stage.sealed.manifest,
+        order,
+        patience: Duration::from_secs(5),
+    };
     stage.runtime.block_on(revocation.carry_out(&stage.addresses(), true, &mut |_| ()))
 }
 
