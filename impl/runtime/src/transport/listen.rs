@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use split_custody_protocol::suite::LeafKey;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
@@ -48,6 +49,10 @@ impl Listener for TcpAcceptor {
     async fn accept(&mut self) -> io::Result<TcpStream> {
         let (stream, _) = self.0.accept().await?;
         stream.set_nodelay(true)?;
+        // A peer whose host is gone gives its place back within two minutes.
+        let keepalive =
+            TcpKeepalive::new().with_time(SILENCE).with_interval(PROBES).with_retries(4);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         Ok(stream)
     }
 }
@@ -149,4 +154,6 @@ impl Drop for Place {
 }
 
 const BACKLOG: u32 = 4096;
+const SILENCE: Duration = Duration::from_secs(60);
+const PROBES: Duration = Duration::from_secs(15);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
