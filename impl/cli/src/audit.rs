@@ -32,15 +32,15 @@ pub fn run(args: &AuditArgs) -> Result<(), Failure> {
     let matched = log.match_receipts(id, &key, &receipts)?;
     if args.json {
         let leaves = log.leaves.len();
-        println!(
+        say!(
             "{}",
             json!({ "custodian": id.value(), "leaves": leaves, "root": hex(&log.root), "receipts": matched })
         );
         return Ok(());
     }
-    println!("custodian {id}: {} leaves, root {}", log.leaves.len(), hex(&log.root));
+    say!("custodian {id}: {} leaves, root {}", log.leaves.len(), hex(&log.root));
     for (index, leaf) in log.leaves.iter().enumerate() {
-        println!(
+        say!(
             "{index:>6}  generation {} epoch {}  {:<10}  {}",
             leaf.generation,
             leaf.epoch,
@@ -48,7 +48,7 @@ pub fn run(args: &AuditArgs) -> Result<(), Failure> {
             crate::layout::short(leaf.subject.as_bytes())
         );
     }
-    println!("{matched} receipts have their leaf at their index");
+    say!("{matched} receipts have their leaf at their index");
     Ok(())
 }
 

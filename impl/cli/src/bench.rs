@@ -17,9 +17,9 @@ pub fn open(args: &BenchOpenArgs) -> Result<(), Failure> {
     }
     let report = run(&input, &std::env::temp_dir(), &threads, args.repeats)?;
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?);
     } else {
-        print!("{report}");
+        say_on!("{report}");
     }
     Ok(())
 }

@@ -25,30 +25,32 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
         None => None,
     };
     if args.json {
-        println!("{}", as_json(&table, manifest.as_ref(), args.owner.is_some()));
+        say!("{}", as_json(&table, manifest.as_ref(), args.owner.is_some()));
         return Ok(());
     }
-    println!("sealed file  {} ({})", args.file.display(), screen::bytes(table.file_len()));
-    println!("container    {}", hex(&table.container));
-    println!("weights      {} version {}", hex(&table.weights), table.version);
-    println!("root         {}", hex(&table.root));
+    say!("sealed file  {} ({})", args.file.display(), screen::bytes(table.file_len()));
+    say!("container    {}", hex(&table.container));
+    say!("weights      {} version {}", hex(&table.weights), table.version);
+    say!("root         {}", hex(&table.root));
     match (&manifest, args.owner.is_some()) {
-        (None, _) => println!("manifest     none: this is only what the file says of itself"),
+        (None, _) => say!("manifest     none: this is only what the file says of itself"),
         (Some(manifest), signed) => {
             let verified =
                 if signed { "signed by the owner" } else { "signature not verified: no --owner" };
-            println!("manifest     agrees; {verified}");
-            println!(
+            say!("manifest     agrees; {verified}");
+            say!(
                 "custody      {} of {} custodians, {} may lie",
-                manifest.k, manifest.n, manifest.f
+                manifest.k,
+                manifest.n,
+                manifest.f
             );
         }
     }
-    println!("{:>8}  {:>14}  {:>14}  salt", "tensor", "offset", "bytes");
+    say!("{:>8}  {:>14}  {:>14}  salt", "tensor", "offset", "bytes");
     for tensor in &table.tensors {
         let name = format!("t{:05}", tensor.index);
         let salt = crate::layout::short(&tensor.salt);
-        println!("{name:>8}  {:>14}  {:>14}  {salt}", tensor.offset, tensor.length);
+        say!("{name:>8}  {:>14}  {:>14}  {salt}", tensor.offset, tensor.length);
     }
     Ok(())
 }

@@ -30,20 +30,17 @@ pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
             "dir": args.dir, "deployment": hex(made.deployment.as_bytes()),
             "custodians": args.custodians, "operators": args.operators, "devices": devices,
         });
-        println!("{made}");
+        say!("{made}");
         return Ok(());
     }
-    println!("deployment {}", made.deployment);
-    println!("  owner      {}", args.dir.join("owner").display());
-    println!("  operators  {} in {}", args.operators, args.dir.join("operators").display());
-    println!(
-        "  custodians {}",
-        screen::list((1..=args.custodians).map(|n| format!("custodian-{n}")))
-    );
+    say!("deployment {}", made.deployment);
+    say!("  owner      {}", args.dir.join("owner").display());
+    say!("  operators  {} in {}", args.operators, args.dir.join("operators").display());
+    say!("  custodians {}", screen::list((1..=args.custodians).map(|n| format!("custodian-{n}"))));
     for (number, device) in (1..).zip(&made.devices) {
-        println!("  device-{number}   {}", hex(device.as_bytes()));
+        say!("  device-{number}   {}", hex(device.as_bytes()));
     }
-    println!("Keys lie in files of mode 600: software keys, for development only.");
+    say!("Keys lie in files of mode 600: software keys, for development only.");
     Ok(())
 }
 

@@ -27,20 +27,16 @@ pub fn run(args: &LoadArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
     let loaded = loaded?;
     if args.json {
-        println!("{loaded}");
+        say!("{loaded}");
         return Ok(());
     }
     let time =
         |name: &str| screen::duration(Duration::from_micros(loaded[name].as_u64().unwrap_or(0)));
-    println!("released in {}", time("release_micros"));
-    println!(
-        "loaded in   {} into {}",
-        time("load_micros"),
-        loaded["backing"].as_str().unwrap_or("?")
-    );
+    say!("released in {}", time("release_micros"));
+    say!("loaded in   {} into {}", time("load_micros"), loaded["backing"].as_str().unwrap_or("?"));
     let left_out = loaded["left_out"].as_array().map_or(&[][..], Vec::as_slice);
     if !left_out.is_empty() {
-        println!("left out    custodian {}", screen::list(left_out));
+        say!("left out    custodian {}", screen::list(left_out));
     }
     Ok(())
 }
@@ -49,23 +45,23 @@ pub fn lease(args: &LeaseArgs) -> Result<(), Failure> {
     let socket = Folder(args.device.clone()).path("control.sock");
     let status = ask(&socket, &DeviceAsk::Status)?;
     if args.json {
-        println!("{status}");
+        say!("{status}");
         return Ok(());
     }
     let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
-    println!("device       {}, model {}", text(&status["guard"]), text(&status["custody"]));
-    println!("incarnation  {}", text(&status["incarnation"]));
-    println!("leases       {} count now", status["counting"]);
+    say!("device       {}, model {}", text(&status["guard"]), text(&status["custody"]));
+    say!("incarnation  {}", text(&status["incarnation"]));
+    say!("leases       {} count now", status["counting"]);
     for lease in status["leases"].as_array().map_or(&[][..], Vec::as_slice) {
         let (custodian, renewals) = (&lease["custodian"], &lease["renewals"]);
-        println!(
+        say!(
             "  custodian {custodian}  {}  {}, {renewals} renewals",
             text(&lease["lease"]),
             text(&lease["state"])
         );
     }
     if let Some(why) = status["stopped"].as_str() {
-        println!("The last model left because: {why}");
+        say!("The last model left because: {why}");
     }
     Ok(())
 }

@@ -4,6 +4,16 @@
 //! driven in `split-custody-runtime`. Exit codes: 0 good, 1 a check failed or an input was refused,
 //! 2 usage, 3 a device, module or driver is missing.
 
+/// `println!`, and a reader that is gone (`custody … | head`) is no reason to stop or to panic.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::screen::put(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// `say!` without the end of the line.
+macro_rules! say_on {
+    ($($text:tt)*) => { $crate::screen::put(format_args!($($text)*)) };
+}
+
 mod args;
 mod audit;
 mod bench;
@@ -42,7 +52,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             eprintln!("error: {}", failure.text());
             if json && !matches!(failure, Failure::Checks(_)) {
-                println!("{}", serde_json::json!({ "error": failure.text() }));
+                say!("{}", serde_json::json!({ "error": failure.text() }));
             }
             failure.exit_code()
         }

@@ -31,14 +31,11 @@ pub fn run(args: &ProvisionArgs) -> Result<(), Failure> {
             "epoch": status.epoch.value(),
         }));
         if !args.json {
-            println!(
-                "custodian {id} serves: generation {}, epoch {}",
-                status.generation, status.epoch
-            );
+            say!("custodian {id} serves: generation {}, epoch {}", status.generation, status.epoch);
         }
     }
     if args.json {
-        println!("{}", json!({ "serving": serving }));
+        say!("{}", json!({ "serving": serving }));
     }
     Ok(())
 }

@@ -1,9 +1,16 @@
 //! What people see: figures in units they know, and bars for long work.
 
-use std::io::IsTerminal;
+use std::fmt::Arguments;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Prints, unless nobody reads any more: what a command does is worth more than what it says.
+pub fn put(text: Arguments<'_>) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_fmt(text).and_then(|()| out.flush());
+}
 
 /// `950 µs`, `12.3 ms`, `1.24 s`.
 pub fn duration(time: Duration) -> String {

@@ -56,14 +56,14 @@ pub fn run(args: &SealArgs) -> Result<(), Failure> {
             "bytes": sealed.table.file_len(), "custodians": manifest.n, "threshold": manifest.k,
             "faulty": manifest.f, "manifest": hex(manifest.digest().as_bytes()),
         });
-        println!("{said}");
+        say!("{said}");
         return Ok(());
     }
     let (n, k, f) = (manifest.n, manifest.k, manifest.f);
-    println!("sealed   {} ({})", args.target.display(), screen::bytes(sealed.table.file_len()));
-    println!("weights  {} version {}", manifest.weights, manifest.version);
-    println!("custody  {k} of {n} custodians release; {f} may lie");
-    println!("beside   .manifest .table .deployment .provision-1..{n}");
+    say!("sealed   {} ({})", args.target.display(), screen::bytes(sealed.table.file_len()));
+    say!("weights  {} version {}", manifest.weights, manifest.version);
+    say!("custody  {k} of {n} custodians release; {f} may lie");
+    say!("beside   .manifest .table .deployment .provision-1..{n}");
     Ok(())
 }
 

@@ -19,12 +19,12 @@ pub fn run(args: &SelftestArgs) -> Result<(), Failure> {
             "files": serde_json::to_value(&report.files)?,
             "passed": passed, "failed": failed, "not_in_use": unused,
         });
-        println!("{counts}");
+        say!("{counts}");
     } else {
         let in_use = report.files.iter().filter(|file| file.status != Status::NotInUse);
         in_use.for_each(print);
         print_unused(report.files.iter().filter(|file| file.status == Status::NotInUse));
-        println!("{passed} passed, {failed} failed, {unused} not in use");
+        say!("{passed} passed, {failed} failed, {unused} not in use");
     }
     match (failed, passed) {
         (0, 1..) => Ok(()),
@@ -44,22 +44,22 @@ fn status(file: &FileReport) -> Status {
 fn print(file: &FileReport) {
     let mark = if file.status == Status::Passed { "pass" } else { "FAIL" };
     let FileReport { file: name, algorithm, backend, passed, failed, skipped, .. } = file;
-    print!("{mark}  {algorithm:<16} {backend:<17} {passed:>4} passed");
+    say_on!("{mark}  {algorithm:<16} {backend:<17} {passed:>4} passed");
     if *failed > 0 {
-        print!(", {failed} failed (first: {:?})", file.failures);
+        say_on!(", {failed} failed (first: {:?})", file.failures);
     }
     if *skipped > 0 {
-        print!(", {skipped} of other parameters");
+        say_on!(", {skipped} of other parameters");
     }
-    println!("  {name}");
+    say!("  {name}");
 }
 
 fn print_unused<'a>(files: impl Iterator<Item = &'a FileReport>) {
     for (number, file) in files.enumerate() {
         if number == 0 {
-            println!("not in use here, so not run:");
+            say!("not in use here, so not run:");
         }
         let algorithm = if file.backend.is_empty() { "" } else { "other parameters of " };
-        println!("  {} ({algorithm}{})", file.file, file.algorithm);
+        say!("  {} ({algorithm}{})", file.file, file.algorithm);
     }
 }

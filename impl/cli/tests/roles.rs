@@ -48,6 +48,43 @@ fn a_deployment_is_operated_command_by_command() {
     good(&deployment.run_with_custodians(&revoke));
 }
 
+#[test]
+fn rev_8_custodians_that_are_away_are_asked_again_until_enough_signed() {
+    let mut deployment = Deployment::serving();
+    for custodian in &mut deployment.custodians[1..] {
+        custodian.end();
+    }
+    let everything = ["revoke", "--model", "model.sealed", "--keys", "keys", "--everything"];
+    let now = [&everything[..], &["--patience", "0"]].concat();
+    let refused_now = deployment.run_with_custodians(&now);
+    refused(&refused_now, &["have 1 of 2", "no bound is claimed", "custodian 2", "custodian 3"]);
+
+    // One of the two comes back while the operator is still asking.
+    let address = deployment.addresses[1].split_once('=').unwrap().1.to_owned();
+    let asking = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| deployment.run_with_custodians(&everything));
+        std::thread::sleep(Duration::from_millis(700));
+        let back = deployment.custodian(2, &address);
+        (asking.join().expect("it ran"), back)
+    });
+    let said = good(&asking.0);
+    assert!(said.contains("not effective yet: asking custodian 2 and 3 again"), "{said}");
+    assert!(said.contains("have 2 of 2") && said.contains("effective: no new grant"), "{said}");
+}
+
+#[test]
+fn a_reader_that_is_gone_is_no_panic() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_custody"))
+        .arg("selftest")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
 fn wait_for(is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {

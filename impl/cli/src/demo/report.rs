@@ -45,7 +45,7 @@ impl Report {
     /// A line for people alone.
     pub fn say(&self, text: &str) {
         if !self.json {
-            println!("{text}");
+            say!("{text}");
         }
     }
 
@@ -109,11 +109,11 @@ impl Report {
         let failed: Vec<&Check> = self.checks.iter().filter(|check| !check.pass).collect();
         let passed = self.checks.len() - failed.len();
         if self.json {
-            println!("{}", self.to_json(passed, failed.len()));
+            say!("{}", self.to_json(passed, failed.len()));
         } else {
-            println!("\nchecks");
+            say!("\nchecks");
             self.checks.iter().for_each(print);
-            println!(
+            say!(
                 "\n{passed} passed, {} failed, in {:.2} s",
                 failed.len(),
                 self.began.elapsed().as_secs_f64()
@@ -146,8 +146,8 @@ impl Report {
 
 fn print(check: &Check) {
     let mark = if check.pass { "pass" } else { "FAIL" };
-    println!("  {mark}  {:<22} {}", check.id, check.name);
+    say!("  {mark}  {:<22} {}", check.id, check.name);
     if !check.detail.is_empty() {
-        println!("        {:<22} {}", "", check.detail);
+        say!("        {:<22} {}", "", check.detail);
     }
 }
