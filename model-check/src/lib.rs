@@ -25,6 +25,7 @@ pub mod doubles;
 pub mod frame;
 #[cfg(feature = "search")]
 pub mod harness;
+pub mod intruder;
 pub mod property;
 pub mod replay;
 #[cfg(feature = "search")]
@@ -35,5 +36,6 @@ pub mod shared;
 pub mod slice;
 pub mod story;
 pub mod symbolic;
+pub mod term;
 pub mod trace;
 pub mod world;

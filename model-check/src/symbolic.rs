@@ -12,21 +12,9 @@ use split_custody_protocol::suite::{
     Incarnation, InvalidKey, Label, LeafKey, Nonce, NotOpened, SealedShare, ShareHandle,
     SharePlace, Signature, Suite, SuiteId, VerifyKey, secret_label,
 };
-use xxhash_rust::xxh3::xxh3_128;
 
-/// A term's id: 128 bits of its content.
-pub fn term(constructor: &str, parts: &[&[u8]]) -> [u8; 32] {
-    let length = constructor.len() + parts.iter().map(|part| part.len() + 8).sum::<usize>();
-    let mut content = Vec::with_capacity(length);
-    content.extend_from_slice(constructor.as_bytes());
-    for part in parts {
-        content.extend_from_slice(&part.len().to_le_bytes());
-        content.extend_from_slice(part);
-    }
-    let mut id = [0; 32];
-    id[..16].copy_from_slice(&xxh3_128(&content).to_be_bytes());
-    id
-}
+use crate::intruder::oracle;
+pub use crate::term::term;
 
 /// Who holds a key or draws a value.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -167,12 +155,14 @@ pub fn incarnation(life: u64) -> Incarnation {
 }
 
 /// Which genuine hardware signs a report.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Hardware {
     /// The enrolled device's half.
     Enrolled,
     /// A genuine part that belongs to the adversary.
     Adversary,
+    /// The enrolled device's half, running code that policy does not name.
+    Altered,
 }
 
 impl Hardware {
@@ -180,6 +170,7 @@ impl Hardware {
         match self {
             Self::Enrolled => 1,
             Self::Adversary => 2,
+            Self::Altered => 3,
         }
     }
 
@@ -187,14 +178,23 @@ impl Hardware {
         match byte {
             1 => Some(Self::Enrolled),
             2 => Some(Self::Adversary),
+            3 => Some(Self::Altered),
             _ => None,
+        }
+    }
+
+    /// Whose part it is, whatever it runs.
+    const fn part(self) -> u8 {
+        match self {
+            Self::Altered => Self::Enrolled.byte(),
+            part => part.byte(),
         }
     }
 }
 
 /// The id of a device made of two halves.
 pub fn device_id(gpu: Hardware, cpu: Hardware) -> DeviceId {
-    DeviceId::new(term(secret_label::DEVICE, &[&[gpu.byte(), cpu.byte()]]))
+    DeviceId::new(term(secret_label::DEVICE, &[&[gpu.part(), cpu.part()]]))
 }
 
 /// The one measurement that policy admits.
@@ -202,8 +202,16 @@ pub fn measurement() -> Digest {
     Digest::new(term("measurement", &[]))
 }
 
+/// What a part measures: the code that it runs.
+pub fn measured(hardware: Hardware) -> Digest {
+    match hardware {
+        Hardware::Altered => Digest::new(term("measurement", &[b"altered"])),
+        _ => measurement(),
+    }
+}
+
 /// A report over a value: any host may have a GPU make one; only measured code a CPU's.
-pub fn report(half: &str, hardware: Hardware, value: &Digest) -> Vec<u8> {
+pub fn report(half: &'static str, hardware: Hardware, value: &Digest) -> Vec<u8> {
     let seal = term("report", &[half.as_bytes(), &[hardware.byte()], value.as_bytes()]);
     let mut bytes = vec![hardware.byte()];
     bytes.extend_from_slice(value.as_bytes());
@@ -212,11 +220,18 @@ pub fn report(half: &str, hardware: Hardware, value: &Digest) -> Vec<u8> {
 }
 
 /// What a genuine report says; `None` for anything that no hardware made.
-pub fn read_report(half: &str, bytes: &[u8]) -> Option<(Hardware, Digest)> {
-    let (hardware, rest) = bytes.split_first()?;
-    let hardware = Hardware::from_byte(*hardware)?;
-    let value = Digest::new(rest.get(..32)?.try_into().ok()?);
-    (report(half, hardware, &value) == bytes).then_some((hardware, value))
+pub fn read_report(half: &'static str, bytes: &[u8]) -> Option<(Hardware, Digest)> {
+    let read = || {
+        let (hardware, rest) = bytes.split_first()?;
+        let hardware = Hardware::from_byte(*hardware)?;
+        let value = Digest::new(rest.get(..32)?.try_into().ok()?);
+        (report(half, hardware, &value) == bytes).then_some((hardware, value))
+    };
+    let read = read();
+    if read.is_none() {
+        oracle::unreadable(half, bytes);
+    }
+    read
 }
 
 impl Suite for SymbolicSuite {
@@ -225,7 +240,11 @@ impl Suite for SymbolicSuite {
     }
 
     fn same(&mut self, a: &[u8], b: &[u8]) -> Result<(), Differs> {
-        if a == b { Ok(()) } else { Err(Differs) }
+        if a == b {
+            return Ok(());
+        }
+        oracle::differed(a, b);
+        Err(Differs)
     }
 
     fn fresh(&mut self, slot: u64) -> Nonce {

@@ -14,6 +14,7 @@ pub fn slices() -> Vec<Slice> {
     slices.extend(revocation());
     slices.extend(audit());
     slices.extend(reset());
+    slices.extend(intruder());
     slices
 }
 
@@ -296,6 +297,55 @@ fn reset() -> Vec<Slice> {
         .drops("time, crashes, revocation, hostile channels"),
     );
     slices
+}
+
+/// The intruder composes whatever it can derive; the slices above have a short list of forgeries.
+fn intruder() -> Vec<Slice> {
+    let base = Bounds { intruder: ON, sends: 2, intrusions: 1, ..Bounds::QUIET };
+    let corrupt = Setup::smallest(2, 2, 1);
+    vec![
+        // BOUND: two messages on each channel: a request, and its repetition or another.
+        begin("intruder-one", one(), Bounds { attempts: 2, ..base.clone() })
+            .says("one custodian, two attempts, one channel of the intruder's")
+            .drops(UNTIMED),
+        begin("intruder-stolen-leaf", one(), Bounds { leaf_stolen: ON, ..base.clone() })
+            .says("as intruder-one with one attempt, and the device's leaf key is the intruder's")
+            .drops(UNTIMED),
+        begin("intruder-two", Setup::smallest(2, 2, 0), base.clone())
+            .says("two custodians, both needed, one channel of the intruder's to either")
+            .drops(UNTIMED),
+        // BOUND: three messages on a dialled channel: a Challenge, a Grant, one more.
+        begin("intruder-corrupt", corrupt.clone(), Bounds { sends: 3, ..base.clone() })
+            .liars(&[2])
+            .says("two custodians, both needed; the intruder is one of them")
+            .drops(UNTIMED),
+        begin(
+            "intruder-impostor",
+            one(),
+            Bounds { sends: 3, custodian_leaf_stolen: ON, ..base.clone() },
+        )
+        .says("one custodian whose TLS key was stolen, and no other of its keys")
+        .drops(UNTIMED),
+        begin(
+            "intruder-lease",
+            exact(1, 1, 0),
+            Bounds { ticks: 3, renewals: 1, uses: 1, revokes: ON, ..base.clone() },
+        )
+        .serving()
+        .says("one lease, revocation, one channel of the intruder's")
+        .drops("crashes, resets, clock skew"),
+        begin(
+            "intruder-reset",
+            one(),
+            Bounds { attempts: 2, disturbances: 1, uses: 1, ..base.clone() },
+        )
+        .serving()
+        .says("a reset and a new life, one channel of the intruder's")
+        .drops("time, crashes, revocation"),
+        begin("intruder-crash", one(), Bounds { crashes: 1, revokes: ON, ..base })
+            .says("a crash and a revocation, one channel of the intruder's")
+            .drops("time, resets, failing HSM"),
+    ]
 }
 
 const fn one() -> Setup {

@@ -131,4 +131,8 @@ pub enum Action {
     Inject(u64, FrameId),
     /// The adversary submits an order that no operator signed.
     ForgeOrder(u8),
+    /// The adversary, who has a custodian's TLS key or is that custodian, takes the device's dial.
+    Impersonate(u8),
+    /// The intruder sends what it composed, on a channel of which it is an end.
+    Send(u64, End, FrameId),
 }

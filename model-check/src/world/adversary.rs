@@ -1,7 +1,7 @@
 //! The adversary: its own key, its own channel, its own genuine device, and everything it saw.
 
 use split_custody_protocol::ids::ChannelId;
-use split_custody_protocol::role::CustodianInput;
+use split_custody_protocol::role::{CustodianInput, DeviceInput};
 use split_custody_protocol::suite::{Digest, SuiteId};
 use split_custody_protocol::transcript::{self, EntryInput};
 use split_custody_protocol::wire::codec::List;
@@ -11,7 +11,7 @@ use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::Verb;
 
 use super::device::evidence;
-use super::{Config, Forgery, Peer, World};
+use super::{Channel, Config, End, Fact, Forgery, Lie, Peer, World};
 use crate::frame::FrameId;
 use crate::symbolic::{
     self, ADVERSARY_SECRET, Hardware, Principal, device_id, incarnation, public_key,
@@ -50,6 +50,55 @@ impl World {
         }
         let frame = Message::Request(request).to_frame();
         self.custodian_receives(config, channel, &frame);
+    }
+
+    /// Sends what the intruder composed. A corrupt custodian's end is the adversary's.
+    pub(super) fn intruder_sends(
+        &mut self,
+        config: &Config,
+        channel: u64,
+        to: End,
+        frame: FrameId,
+    ) {
+        if let Some(link) = self.channels.get_mut(&channel) {
+            link.injected += 1;
+        }
+        let bytes = frame.bytes();
+        match to {
+            End::Custodian => self.custodian_receives(config, channel, &bytes),
+            End::Device => {
+                let (channel, frame) = (ChannelId::new(channel), bytes.to_vec());
+                self.device_input(config, DeviceInput::Received { channel, frame });
+            }
+        }
+    }
+
+    /// Whether the adversary has this channel's exporter: it is an end, or both ends end in it.
+    pub fn ends_with_adversary(&self, config: &Config, channel: u64) -> bool {
+        let end = |link: &Channel| link.peer == Peer::Adversary || link.impostor.is_on();
+        config.lie == Some(Lie::TlsEndsInHost) || self.channels.get(&channel).is_some_and(end)
+    }
+
+    /// A lease that the device holds of an honest custodian is in that custodian's books, for this
+    /// life of the device.
+    pub(super) fn note_agreement(&mut self, config: &Config) {
+        if !config.watched.contains(Fact::LeaseThatNobodyGranted) {
+            return;
+        }
+        let life = incarnation(u64::from(self.device.life));
+        let mut leases = self.device.machine.leases();
+        let invented = leases.any(|(custodian, held)| {
+            let node = self.custodians.get(&custodian.value());
+            let honest = node.filter(|_| !config.liars.contains(&custodian.value()));
+            honest.is_some_and(|node| {
+                let mut granted = node.store.leases.iter();
+                !granted.any(|record| record.lease == held.lease && record.incarnation == life)
+            })
+        });
+        drop(leases);
+        if invented {
+            self.record(config, Fact::LeaseThatNobodyGranted);
+        }
     }
 
     fn compose(&self, config: &Config, channel: u64, forgery: Forgery) -> Option<Request> {
@@ -137,7 +186,7 @@ impl World {
 }
 
 /// The device's hello: nothing in it is secret, so anyone can say it.
-fn hello(config: &Config) -> Vec<u8> {
+pub fn hello(config: &Config) -> Vec<u8> {
     let manifest = config.setup.known_manifest();
     Message::Hello(Hello {
         versions: List::new(vec![VERSION]).expect("one"),

@@ -19,13 +19,16 @@ use super::{Config, CustodianNode, End, Fact, Lie, Peer, Reply, Said, Switch, Wo
 use crate::frame::FrameId;
 use crate::shared::Shared;
 use crate::symbolic::{
-    self, ADVERSARY_SECRET, Hardware, Principal, device_id, false_share, measurement, seal_share,
+    self, ADVERSARY_SECRET, Hardware, Principal, device_id, false_share, seal_share,
     true_share,
 };
 
 impl World {
     /// A custodian that was provisioned and, unless the host withholds it, activated.
     pub(super) fn found_custodian(&mut self, config: &Config, id: u8) {
+        if config.corrupt(id) {
+            return; // there is no machine: the adversary says what it says
+        }
         self.boot(config, id);
         let channel = self.open_operator_channel(config, id);
         self.custodian_receives(config, channel, &config.setup.provision(id));
@@ -210,6 +213,9 @@ impl World {
 
     fn custodian_sends(&mut self, config: &Config, id: u8, channel: u64, frame: &[u8]) {
         let Ok(message) = Message::from_frame(frame) else { return };
+        if config.bounds.intruder.is_on() {
+            self.knows.insert(FrameId::of(frame));
+        }
         self.watch_sent(config, id, channel, &message);
         let Some(link) = self.channels.get_mut(&channel) else { return };
         match link.peer {
@@ -274,6 +280,9 @@ impl World {
         });
         if adversary {
             self.record(config, Fact::GrantOnOtherChannel);
+        }
+        if self.ends_with_adversary(config, channel) {
+            self.record(config, Fact::ExporterKnown);
         }
         if age.is_some_and(|age| u64::from(age) >= config.setup.challenge_max) {
             self.record(config, Fact::GrantOnDeadChallenge);
@@ -520,7 +529,7 @@ fn appraise(evidence: &Evidence) -> CustodianAnswer {
                 report_nonce,
                 report_data,
                 device: device_id(gpu, cpu),
-                measurements: vec![measurement()],
+                measurements: vec![symbolic::measured(gpu), symbolic::measured(cpu)],
                 mode: 1,
             })
         }

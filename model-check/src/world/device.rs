@@ -78,6 +78,23 @@ impl World {
         if !config.bounds.stepwise.is_on() {
             self.custodian_channel_opened(config, channel);
         }
+        self.device_end_opened(config, custodian, channel);
+    }
+
+    /// The dial ends at the adversary; the device sees the custodian's certificate.
+    pub(super) fn impersonate(&mut self, config: &Config, custodian: u8) {
+        self.end_dial(custodian);
+        let leaf = self.device.leaf;
+        let channel = self.open_channel(custodian, Peer::Device, leaf);
+        if let Some(link) = self.channels.get_mut(&channel) {
+            link.impostor = Switch::On;
+            link.custodian_end = Switch::Off;
+        }
+        self.device_end_opened(config, custodian, channel);
+    }
+
+    fn device_end_opened(&mut self, config: &Config, custodian: u8, channel: u64) {
+        let leaf = self.device.leaf;
         self.device_input(
             config,
             DeviceInput::ChannelOpened {
@@ -159,7 +176,9 @@ impl World {
     fn device_sends(&mut self, config: &Config, channel: u64, frame: &[u8]) {
         let id = FrameId::of(frame);
         let message = Message::from_frame(frame);
-        if matches!(message, Ok(Message::Request(_) | Message::Renew(_))) {
+        if config.bounds.intruder.is_on() {
+            self.knows.insert(id);
+        } else if matches!(message, Ok(Message::Request(_) | Message::Renew(_))) {
             self.seen.insert(id);
         }
         if let Ok(Message::Request(request)) = message

@@ -3,7 +3,8 @@
 use split_custody_protocol::effect::{CustodianEffect, DeviceEffect};
 
 use super::adversary::is_request;
-use super::{Action, Config, End, Forgery, OperatorSays, Peer, Reply, Who, World};
+use super::{Action, Config, End, Forgery, Lie, OperatorSays, Peer, Reply, Who, World};
+use crate::intruder::compositions;
 
 impl World {
     /// Every enabled action, in a fixed order.
@@ -109,7 +110,12 @@ impl World {
             actions.push(Action::Release);
         }
         for dial in device.dials.keys() {
-            actions.push(Action::Connect(*dial));
+            if !config.corrupt(*dial) {
+                actions.push(Action::Connect(*dial));
+            }
+            if config.corrupt(*dial) || bounds.custodian_leaf_stolen.is_on() {
+                actions.push(Action::Impersonate(*dial));
+            }
             if bounds.cuts.is_on() {
                 actions.push(Action::RefuseDial(*dial));
             }
@@ -171,6 +177,9 @@ impl World {
 
     fn custodian_actions(&self, config: &Config, actions: &mut Vec<Action>) {
         for (id, node) in &self.custodians {
+            if config.corrupt(*id) {
+                continue;
+            }
             let Some(machine) = &node.machine else {
                 actions.push(Action::Restart(*id));
                 continue;
@@ -234,6 +243,9 @@ impl World {
 
     fn adversary_actions(&self, config: &Config, actions: &mut Vec<Action>) {
         let bounds = &config.bounds;
+        if bounds.intruder.is_on() {
+            return self.intruder_actions(config, actions);
+        }
         for id in self.custodians.keys().filter(|id| !config.liars.contains(id)) {
             if self.spent.intrusions < bounds.intrusions {
                 actions.push(Action::Intrude(*id));
@@ -256,6 +268,33 @@ impl World {
                     actions.push(Action::Forge(*id, Forgery::ReplayedEvidence(*frame)));
                     actions.push(Action::Forge(*id, Forgery::SplicedEntries(*frame)));
                 }
+            }
+        }
+    }
+}
+
+impl World {
+    /// Channels of its own, and whatever it can derive on every channel that it is an end of.
+    fn intruder_actions(&self, config: &Config, actions: &mut Vec<Action>) {
+        let bounds = &config.bounds;
+        if self.spent.intrusions < bounds.intrusions {
+            let honest = self.custodians.keys().filter(|id| !config.liars.contains(id));
+            actions.extend(honest.map(|id| Action::Intrude(*id)));
+        }
+        let host_ends = config.lie == Some(Lie::TlsEndsInHost);
+        for (id, channel) in &self.channels {
+            if channel.injected >= bounds.sends {
+                continue;
+            }
+            let to_custodian = channel.peer == Peer::Adversary || host_ends;
+            let to_device = channel.impostor.is_on() || host_ends;
+            let ends = [
+                (End::Custodian, to_custodian && channel.custodian_end.is_on()),
+                (End::Device, to_device && channel.device_end.is_on()),
+            ];
+            for (end, _) in ends.into_iter().filter(|(_, open)| *open) {
+                let frames = compositions(self, config, *id, end);
+                actions.extend(frames.iter().map(|frame| Action::Send(*id, end, *frame)));
             }
         }
     }

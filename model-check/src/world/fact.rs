@@ -37,6 +37,8 @@ pub enum Fact {
     AcknowledgedBeforeAnchored,
     ForgedOrderApplied,
     SpentBudget,
+    ExporterKnown,
+    LeaseThatNobodyGranted,
     // What must be possible.
     Granted,
     AttackRefused,
@@ -110,6 +112,8 @@ impl Fact {
         Self::AcknowledgedBeforeAnchored,
         Self::ForgedOrderApplied,
         Self::SpentBudget,
+        Self::ExporterKnown,
+        Self::LeaseThatNobodyGranted,
     ];
 }
 

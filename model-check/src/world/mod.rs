@@ -28,6 +28,7 @@ use split_custody_protocol::time::{Instant, Rebase, Span};
 use crate::frame::FrameId;
 use crate::shared::Shared;
 
+pub use adversary::hello;
 pub use action::{Action, End, Forgery, OperatorSays, Reply, Who};
 pub use fact::{Fact, Facts};
 pub use setup::{DEPLOYMENT, SET, Setup};
@@ -72,6 +73,12 @@ pub struct Bounds {
     pub false_shares: Switch,
     /// Whether custodians begin recovering: their activation is signed, and with the host.
     pub activations: Switch,
+    /// Whether the adversary composes whatever it can derive: see [`crate::intruder`].
+    pub intruder: Switch,
+    /// Messages that it composes on each channel.
+    pub sends: u8,
+    /// Whether the adversary holds the TLS keys of honest custodians, and not their other keys.
+    pub custodian_leaf_stolen: Switch,
     /// Whether each end of a channel closes by itself and every question waits for its answer, as
     /// in a log that is replayed.
     pub stepwise: Switch,
@@ -111,6 +118,9 @@ impl Bounds {
         leaf_stolen: Switch::Off,
         false_shares: Switch::Off,
         activations: Switch::Off,
+        intruder: Switch::Off,
+        sends: 0,
+        custodian_leaf_stolen: Switch::Off,
         stepwise: Switch::Off,
     };
 }
@@ -134,6 +144,8 @@ pub enum Lie {
     ReadUnnoticed,
     /// The device's driver reports a read that the hardware blocked as tampering.
     BlockedReadTaints,
+    /// TLS ends in the host, which hands the device an exporter: untrusted code does.
+    TlsEndsInHost,
 }
 
 /// Everything about a run that does not change.
@@ -148,6 +160,13 @@ pub struct Config {
     pub watched: Facts,
 }
 
+impl Config {
+    /// Whether the adversary plays this custodian, with all its keys.
+    pub fn corrupt(&self, custodian: u8) -> bool {
+        self.bounds.intruder.is_on() && self.liars.contains(&custodian)
+    }
+}
+
 /// One state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct World {
@@ -157,6 +176,8 @@ pub struct World {
     pub operator: Shared<OperatorNode>,
     /// Requests and renewals that the host has seen; kept where it may repeat them.
     pub seen: BTreeSet<FrameId>,
+    /// Every frame that an honest machine sent, where an intruder composes from them.
+    pub knows: BTreeSet<FrameId>,
     pub facts: Facts,
     pub ahead: u8,
     /// Real ticks since the revocation took effect; stops counting past ttl-max.
@@ -244,6 +265,8 @@ pub struct CustodianNode {
 pub struct Channel {
     pub custodian: u8,
     pub peer: Peer,
+    /// Whether the adversary is its custodian's end.
+    pub impostor: Switch,
     pub device_leaf: LeafKey,
     pub to_custodian: Vec<FrameId>,
     pub to_device: Vec<FrameId>,
@@ -321,6 +344,7 @@ impl World {
                 activations: BTreeMap::new(),
             }),
             seen: BTreeSet::new(),
+            knows: BTreeSet::new(),
             facts: Facts::default(),
             ahead: 0,
             since_effective: None,
@@ -376,6 +400,8 @@ impl World {
             Action::Forge(channel, forgery) => self.forge(config, channel, forgery),
             Action::Inject(channel, frame) => self.inject(config, channel, frame),
             Action::ForgeOrder(id) => self.forge_order(config, id),
+            Action::Impersonate(id) => self.impersonate(config, id),
+            Action::Send(channel, end, frame) => self.intruder_sends(config, channel, end, frame),
         }
         self.settle(config);
     }
@@ -408,6 +434,7 @@ impl World {
             return; // a log has all channels and counts its tickets on
         }
         self.note_counting(config);
+        self.note_agreement(config);
         self.channels.retain(|_, channel| {
             channel.custodian_end.is_on()
                 || channel.device_end.is_on() && channel.peer == Peer::Device
@@ -471,6 +498,7 @@ impl World {
             Channel {
                 custodian,
                 peer,
+                impostor: Switch::Off,
                 device_leaf,
                 to_custodian: Vec::new(),
                 to_device: Vec::new(),

@@ -52,6 +52,9 @@ impl World {
         }
         let channel = self.operator_channel(config, id);
         let order = self.operator.order.clone();
+        if config.bounds.intruder.is_on() {
+            self.knows.insert(FrameId::of(&order));
+        }
         self.custodian_receives(config, channel, &order);
     }
 
