@@ -86,13 +86,66 @@ pub const DOUBLES: &[Double] = &[
         "hs_11_grant_only_for_a_session_the_device_attested",
         "Reports are not compared with the session that is asked for.",
     )
-    .covered_by("either of the two alone: the CPU report covers the session and the GPU Evidence"),
+    .covered_by("HS-11 alone: the CPU report covers the session and the GPU Evidence"),
+    skips(
+        "cpu_report_of_another_session",
+        &[Rule::HS_12],
+        "intruder-one",
+        "hs_11_grant_only_for_a_session_the_device_attested",
+        "The CPU report's data are not compared with the session; any GPU signs its nonce.",
+    ),
     skips(
         "device_not_enrolled",
         &[Rule::HS_14],
         "handshake-one",
         "hs_14_grant_only_to_an_enrolled_device",
         "Any genuine device will do.",
+    ),
+    skips(
+        "any_genuine_device",
+        &[Rule::HS_14],
+        "intruder-one",
+        "hs_14_grant_only_to_an_enrolled_device",
+        "Any genuine device will do, and the intruder has one.",
+    ),
+    skips(
+        "altered_code",
+        &[Rule::HS_16],
+        "intruder-one",
+        "hs_16_grant_only_to_code_that_policy_names",
+        "Policy is not asked about the code that was measured.",
+    ),
+    skips(
+        "tls_ends_in_host",
+        &[],
+        "intruder-one",
+        "hs_2_no_grant_where_the_adversary_has_the_exporter",
+        "TLS ends in the host, which hands the device an exporter.",
+    )
+    .lies(Lie::TlsEndsInHost),
+    skips(
+        "share_for_another_key",
+        &[Rule::HS_10],
+        "intruder-impostor",
+        "rel_4_share_sealed_only_to_the_attested_key",
+        "The custodian does not look for its own entry, and so not for the device key in it.",
+    ),
+    skips(
+        "grant_unsigned",
+        &[Rule::REL_7],
+        "intruder-impostor-of-two",
+        "rel_7_no_lease_that_nobody_granted",
+        "The signature of a grant is not verified.",
+    ),
+    skips(
+        "grants_and_shares_unchecked",
+        &[Rule::REL_7, Rule::QRM_2, Rule::QRM_3],
+        "intruder-impostor",
+        "qrm_3_only_the_owners_key_is_loaded",
+        "Neither the signature of a grant nor its share nor the combined key is checked.",
+    )
+    .covered_by(
+        "REL-7 alone where each grant is needed for its share: no share fits its commitment",
     ),
     skips(
         "relayed_gpu",
@@ -224,6 +277,13 @@ pub const DOUBLES: &[Double] = &[
         "revocation-intruder",
         "rev_2_only_operators_order",
         "Signatures of orders are not counted.",
+    ),
+    skips(
+        "order_by_an_intruder",
+        &[Rule::REV_2],
+        "intruder-renewal",
+        "rev_2_only_operators_order",
+        "Signatures of orders are not counted, and the intruder signs one.",
     ),
     skips(
         "anchor_stands",

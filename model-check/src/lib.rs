@@ -9,6 +9,8 @@
 //! | [`symbolic`] | perfect cryptography as terms inside the protocol's own value types |
 //! | [`world`] | machines, drivers, stores, wires, clocks, operators, adversary: one state, one step |
 //! | [`mod@slice`] | which dimensions are open together, and within which bounds |
+//! | [`intruder`] | whatever an adversary can compose, found by asking the machines; its twin |
+//! | [`attacks`] | known attacks, and the doubles in which they work |
 //! | [`property`] | what must never happen, with a witness that it could |
 //! | [`doubles`] | rules left out and facts lied about, each to be caught by its property |
 //! | [`story`], [`trace`] | a counterexample as sentences, as a diagram, as a file |
@@ -16,11 +18,12 @@
 //! | `search`, `harness` | stateright, one search per thread (feature `search`) |
 //!
 //! Modelled: a host that delivers, delays, drops, cuts and repeats; an adversary with its own key,
-//! channel and genuine hardware, composing the requests of [`world::Forgery`]; a stolen leaf key;
-//! corrupt custodians; clocks that wander by one; crashes, unknown commits, failing HSMs, rolled-back
+//! channels and genuine hardware, composing what it can derive in the slices named `intruder-*` and
+//! the requests of [`world::Forgery`] in the others; stolen TLS keys; corrupt custodians; clocks that wander by one; crashes, unknown commits, failing HSMs, rolled-back
 //! stores; host reads under both reactions. Abstracted: cryptography is perfect and has no algebra;
 //! TLS is two FIFO queues and an exporter. Bounded: every number of [`world::Bounds`].
 
+pub mod attacks;
 pub mod doubles;
 pub mod frame;
 #[cfg(feature = "search")]

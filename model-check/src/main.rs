@@ -1,5 +1,7 @@
 //! `prove`: check, mutants, cex, export, replay. Exit codes: 0 good, 1 a check failed, 2 usage.
 
+#[cfg(doubles)]
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+#[cfg(doubles)]
+use split_custody_model_check::attacks;
 use split_custody_model_check::doubles::{DOUBLES, Double, double};
 use split_custody_model_check::harness;
 #[cfg(doubles)]
@@ -68,6 +72,15 @@ enum Task {
     },
     /// Write the shortest counterexample of every double as a trace that can be replayed.
     Export { folder: PathBuf },
+    /// Write a page for each double, and the list of known attacks.
+    Attacks {
+        folder: PathBuf,
+        /// Write nothing; fail where a page is old.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Compare the intruder with its eager twin, with all rules and without some.
+    Twins,
     /// Replay the event logs of one run (`*.jsonl` of a folder) against the world.
     Replay {
         folder: PathBuf,
@@ -95,7 +108,11 @@ enum Reaction {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Task::Check { scope, only, json } => check(scope, only.as_deref(), json),
-        task @ (Task::Mutants { .. } | Task::Cex { .. } | Task::Export { .. }) => doubles(&task),
+        task @ (Task::Mutants { .. }
+        | Task::Cex { .. }
+        | Task::Export { .. }
+        | Task::Attacks { .. }
+        | Task::Twins) => doubles(&task),
         Task::Replay { folder, manifest, on_host_read } => {
             replay_folder(&folder, &manifest, on_host_read).map_err(Fault::Check)
         }
@@ -211,6 +228,8 @@ fn doubles(task: &Task) -> Result<ExitCode, Fault> {
         }
         Task::Cex { double, mermaid } => counterexample(&known_double(double)?, *mermaid),
         Task::Export { folder } => export(folder),
+        Task::Attacks { folder, check } => attacks(folder, *check),
+        Task::Twins => Ok(twins()),
         _ => Err(Fault::Usage("not a task of doubles".into())),
     }
 }
@@ -254,6 +273,84 @@ fn export(folder: &PathBuf) -> Result<ExitCode, Fault> {
     }
     print(&format!("{} traces in {}\n", results.len(), folder.display()));
     Ok(verdict(results.iter().all(DoubleResult::killed)))
+}
+
+/// The pages of `docs/attacks`: one a double, and their index.
+#[cfg(doubles)]
+fn attacks(folder: &std::path::Path, check: bool) -> Result<ExitCode, Fault> {
+    let mut pages = BTreeMap::new();
+    let results = harness::mutants(None, threads());
+    for result in &results {
+        let Some(actions) = &result.story else { continue };
+        split_custody_protocol::doubles::skip(result.double.rules);
+        let (slice, config, initial) = result.double.staged(Facts::default());
+        let lines = story::tell(&initial, &config, actions);
+        let page = attacks::attack_page(&result.double, &slice, &lines);
+        pages.insert(format!("{}.md", result.double.name), page);
+    }
+    let steps = |name: &str| {
+        let result = results.iter().find(|result| result.double.name == name)?;
+        result.story.as_ref().map(Vec::len)
+    };
+    pages.insert("README.md".to_owned(), attacks::index(steps));
+    let at = |path: &std::path::Path, error| Fault::Check(format!("{}: {error}", path.display()));
+    for (name, page) in &pages {
+        let path = folder.join(name);
+        if !check {
+            fs::create_dir_all(folder).map_err(|error| at(folder, error))?;
+            fs::write(&path, page).map_err(|error| at(&path, error))?;
+        } else if fs::read_to_string(&path).ok().as_ref() != Some(page) {
+            let path = path.display();
+            return Err(Fault::Check(format!("{path} is old: cargo prove attacks docs/attacks")));
+        }
+    }
+    print(&format!("{} pages in {}\n", pages.len(), folder.display()));
+    Ok(verdict(results.iter().all(DoubleResult::killed)))
+}
+
+/// The intruder and its twin bring about the same worlds where every rule holds, and the same
+/// attacks where one is left out.
+#[cfg(doubles)]
+fn twins() -> ExitCode {
+    use split_custody_model_check::intruder::twin::{compare, smallest};
+    use split_custody_protocol::Rule;
+
+    let sets: [&[Rule]; 9] = [
+        &[],
+        &[Rule::HS_10],
+        &[Rule::HS_12],
+        &[Rule::HS_11, Rule::HS_12],
+        &[Rule::HS_14],
+        &[Rule::HS_16],
+        &[Rule::REL_7],
+        &[Rule::REV_2],
+        &[Rule::LEA_8],
+    ];
+    let mut good = true;
+    for rules in sets {
+        split_custody_protocol::doubles::skip(rules);
+        for slice in smallest() {
+            let compared = compare(&slice);
+            let agree =
+                if rules.is_empty() { compared.agree() } else { compared.agree_on_attacks() };
+            good &= agree;
+            let without: Vec<&str> = rules.iter().map(|rule| rule.id()).collect();
+            let without = if rules.is_empty() { "-".into() } else { without.join(" ") };
+            print(&format!(
+                "{:<9} {:<21} without {without:<12} oracle {:>5} states {:>5} steps, twin {:>5} and \
+                 {:>5}; attacks {} and {}\n",
+                if agree { "agree" } else { "DIFFER" },
+                compared.slice,
+                compared.lazy.unique,
+                compared.lazy.generated,
+                compared.eager.unique,
+                compared.eager.generated,
+                compared.lazy.broken.count(),
+                compared.eager.broken.count(),
+            ));
+        }
+    }
+    verdict(good)
 }
 
 fn replay_folder(

@@ -3,6 +3,7 @@
 //! All chapters. Each action is told from the world as it stands before and after it, so that the
 //! story names who does what with which message. Nothing here decides anything.
 
+mod composed;
 mod consequences;
 mod diagram;
 mod words;

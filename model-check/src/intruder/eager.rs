@@ -207,9 +207,9 @@ fn grants(config: &Config, custodian: u8, known: &Knowledge) -> Vec<Vec<u8>> {
         keys.push(transcript::device_key(&mut suite, &request.device_key));
         lives.push(*life);
         let frame = Message::Request(request.clone()).to_frame();
-        th2s.extend(prefixes(config, known).iter().map(|th1| {
-            transcript::th2(&mut suite, th1, &frame)
-        }));
+        th2s.extend(
+            prefixes(config, known).iter().map(|th1| transcript::th2(&mut suite, th1, &frame)),
+        );
     }
     for values in [&mut sessions, &mut th2s, &mut keys] {
         values.sort_by_key(|value| *value.as_bytes());
@@ -321,10 +321,11 @@ fn with_share(
 }
 
 fn resealed(known: &Knowledge) -> Vec<Vec<u8>> {
-    let grants = known.frames.iter().filter_map(|frame| match Message::from_frame(&frame.bytes()) {
-        Ok(Message::Grant(grant)) => Some(grant),
-        _ => None,
-    });
+    let grants =
+        known.frames.iter().filter_map(|frame| match Message::from_frame(&frame.bytes()) {
+            Ok(Message::Grant(grant)) => Some(grant),
+            _ => None,
+        });
     grants
         .filter_map(|grant| {
             let (to, context, _) = sealed_parts(&grant.sealed)?;

@@ -151,12 +151,25 @@ impl Knowledge {
             let parts = || term.parts.iter().all(|part| self.derives(part));
             return match term.constructor {
                 // Chosen by the adversary, or public by its nature.
-                "hole" | "verify-key" | "leaf" | "issuer" | "measurement" | "table" | "root"
-                | "kek" | secret_label::DEVICE => true,
+                "hole"
+                | "verify-key"
+                | "leaf"
+                | "issuer"
+                | "measurement"
+                | "table"
+                | "root"
+                | "kek"
+                | secret_label::DEVICE => true,
                 "exporter" => self.ends_channel(&term.parts) && parts(),
                 // Needs a secret of somebody else's.
-                "fresh" | "secret" | "public" | "signature" | "report"
-                | secret_label::INCARNATION | secret_label::SHARE | secret_label::DEK => false,
+                "fresh"
+                | "secret"
+                | "public"
+                | "signature"
+                | "report"
+                | secret_label::INCARNATION
+                | secret_label::SHARE
+                | secret_label::DEK => false,
                 _ => parts(),
             };
         }

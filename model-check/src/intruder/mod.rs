@@ -22,7 +22,9 @@ pub mod eager;
 pub mod knowledge;
 mod narrow;
 pub mod oracle;
+
 mod template;
+pub mod twin;
 
 pub use narrow::{Composed, compositions};
 pub use template::{orders, plain};

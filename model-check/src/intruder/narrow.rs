@@ -12,7 +12,8 @@ use super::knowledge::Knowledge;
 use super::oracle::{self, Need, hole, is_hole};
 use super::template::{Bindings, Template, Value, templates};
 use crate::frame::FrameId;
-use crate::symbolic::Hardware;
+use crate::symbolic::{Hardware, read_report};
+use crate::term::parts_of;
 use crate::world::{Action, Config, End, World};
 
 /// A ground message, and the world after it.
@@ -93,10 +94,22 @@ fn narrow(
         for (hole, value) in candidates(&need, known, &bindings) {
             let mut next = bindings.clone();
             if next.insert(hole, value).is_none() {
+                // What was made of the hole is made again of what it has become.
+                next.retain(|_, value| !matches!(value, Value::Is(made) if made_of(made, &hole)));
                 open.push(next);
             }
         }
     }
+}
+
+/// Whether a value has a hole somewhere in it.
+fn made_of(value: &[u8], hole: &[u8; 32]) -> bool {
+    value == hole
+        || parts_of(value).is_some_and(|term| term.parts.iter().any(|part| made_of(part, hole)))
+        || ["gpu", "cpu"].iter().any(|half| {
+            oracle::silently(|| read_report(half, value))
+                .is_some_and(|(_, over)| made_of(over.as_bytes(), hole))
+        })
 }
 
 /// The values that a hole can take where a step asked for one.
@@ -134,7 +147,15 @@ fn place(world: &World, config: &Config, channel: u64, to: End) -> u128 {
         let link = world.channels.get(&channel);
         (channel, to, link).hash(&mut state);
         link.and_then(|link| world.custodians.get(&link.custodian)).hash(&mut state);
-        (&world.device, &world.operator, &world.knows, &world.leaked).hash(&mut state);
+        (&world.operator, &world.knows, &world.leaked).hash(&mut state);
+        match to {
+            End::Device => world.device.hash(&mut state),
+            // What is watched at a custodian's end looks at this much of the device.
+            End::Custodian => {
+                (&world.device.attested, world.device.life).hash(&mut state);
+                world.device.machine.leases().for_each(|lease| lease.hash(&mut state));
+            }
+        }
         (world.facts, world.since_effective, config).hash(&mut state);
         world.channels.keys().for_each(|id| {
             (id, world.ends_with_adversary(config, *id)).hash(&mut state);

@@ -37,17 +37,44 @@ pub fn listen<T>(step: impl FnOnce() -> T) -> (T, Option<Need>) {
     (result, LISTENING.take().flatten())
 }
 
+/// Looks at something while nobody listens.
+pub fn silently<T>(look: impl FnOnce() -> T) -> T {
+    let listening = LISTENING.take();
+    let seen = look();
+    LISTENING.set(listening);
+    seen
+}
+
 /// Two values differed.
 pub(crate) fn differed(a: &[u8], b: &[u8]) {
     LISTENING.with_borrow_mut(|listening| {
         let Some(need @ None) = listening else { return };
-        let (Ok(a), Ok(b)) = (<[u8; 32]>::try_from(a), <[u8; 32]>::try_from(b)) else { return };
-        if is_hole(&a) {
-            *need = Some(Need::Value(a, b));
-        } else if is_hole(&b) {
-            *need = Some(Need::Value(b, a));
-        }
+        *need = unified(a, b).flatten();
     });
+}
+
+/// What makes two values the same: nothing, where they are; the first hole that has to become
+/// something; `None` where no choice of holes does. Constructors are free, so parts decide.
+fn unified(a: &[u8], b: &[u8]) -> Option<Option<Need>> {
+    if a == b {
+        return Some(None);
+    }
+    let (x, y) = (<[u8; 32]>::try_from(a).ok()?, <[u8; 32]>::try_from(b).ok()?);
+    if is_hole(&x) {
+        return Some(Some(Need::Value(x, y)));
+    }
+    if is_hole(&y) {
+        return Some(Some(Need::Value(y, x)));
+    }
+    let (a, b) = (parts_of(&x)?, parts_of(&y)?);
+    if a.constructor != b.constructor || a.parts.len() != b.parts.len() {
+        return None;
+    }
+    let mut first = None;
+    for (a, b) in a.parts.iter().zip(&b.parts) {
+        first = first.or(unified(a, b)?);
+    }
+    Some(first)
 }
 
 /// A report was looked at that no hardware made.
@@ -75,6 +102,17 @@ mod tests {
             differed(&b, &[5; 32]);
         });
         assert_eq!(need, Some(Need::Value(a, [3; 32])));
+    }
+
+    #[test]
+    fn a_hole_within_a_term_is_found_where_all_else_can_be_the_same() {
+        let of = |a: &[u8], b: &[u8]| term("pair", &[a, b]);
+        let (place, value) = (hole(1), [5; 32]);
+        let heard = |a: [u8; 32], b: [u8; 32]| listen(|| differed(&a, &b)).1;
+        let filled = Need::Value(place, value);
+        assert_eq!(heard(of(&[3; 32], &place), of(&[3; 32], &value)), Some(filled));
+        assert_eq!(heard(of(&[3; 32], &place), of(&[4; 32], &value)), None, "the rest differs");
+        assert_eq!(heard(of(&[3; 32], &place), term("other", &[&[3; 32], &value])), None);
     }
 
     #[test]

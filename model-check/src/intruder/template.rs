@@ -51,7 +51,12 @@ pub enum Template {
     Plain(Vec<u8>),
     Request(Box<Request>),
     /// A grant that the adversary signs, with a share sealed to a device key that it saw.
-    Grant { signer: Principal, said: Box<GrantStatement>, share: ShareHandle, to: AgreementKey },
+    Grant {
+        signer: Principal,
+        said: Box<GrantStatement>,
+        share: ShareHandle,
+        to: AgreementKey,
+    },
 }
 
 impl Template {
@@ -253,9 +258,11 @@ fn renewals(config: &Config, known: &Knowledge) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for lease in &known.leases {
         for terms in terms(config) {
-            for (counter, answer) in
-                [(1, RenewalAnswer::Renewed), (2, RenewalAnswer::Renewed), (1, RenewalAnswer::Ended)]
-            {
+            for (counter, answer) in [
+                (1, RenewalAnswer::Renewed),
+                (2, RenewalAnswer::Renewed),
+                (1, RenewalAnswer::Ended),
+            ] {
                 let renewal = Renewal {
                     lease: *lease,
                     counter: Counter::new(counter),

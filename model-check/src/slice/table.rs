@@ -315,9 +315,18 @@ fn intruder() -> Vec<Slice> {
             .says("two custodians, both needed, one channel of the intruder's to either")
             .drops(UNTIMED),
         // BOUND: three messages on a dialled channel: a Challenge, a Grant, one more.
-        begin("intruder-corrupt", corrupt.clone(), Bounds { sends: 3, ..base.clone() })
+        begin(
+            "intruder-corrupt",
+            corrupt.clone(),
+            Bounds { sends: 3, intrusions: 0, ..base.clone() },
+        )
+        .liars(&[2])
+        .says("two custodians, both needed; the intruder is one of them")
+        .drops(UNTIMED),
+        begin("intruder-corrupt-wide", corrupt, Bounds { sends: 3, ..base.clone() })
             .liars(&[2])
-            .says("two custodians, both needed; the intruder is one of them")
+            .review()
+            .says("as intruder-corrupt, and a channel of the intruder's to the other")
             .drops(UNTIMED),
         begin(
             "intruder-impostor",
@@ -327,12 +336,28 @@ fn intruder() -> Vec<Slice> {
         .says("one custodian whose TLS key was stolen, and no other of its keys")
         .drops(UNTIMED),
         begin(
-            "intruder-lease",
+            "intruder-impostor-of-two",
+            Setup::smallest(2, 1, 0),
+            Bounds { intrusions: 0, custodian_leaf_stolen: ON, ..base.clone() },
+        )
+        .says("two custodians, one needed; the TLS keys of both were stolen")
+        .drops("channels of the intruder's own, time, crashes, resets, revocation"),
+        begin(
+            "intruder-renewal",
             exact(1, 1, 0),
-            Bounds { ticks: 3, renewals: 1, uses: 1, revokes: ON, ..base.clone() },
+            Bounds { ticks: 2, sends: 1, renewals: 1, revokes: ON, ..base.clone() },
         )
         .serving()
-        .says("one lease, revocation, one channel of the intruder's")
+        .says("one lease, its renewals, revocation, one channel of the intruder's")
+        .drops("uses, crashes, resets, clock skew"),
+        begin(
+            "intruder-lease",
+            exact(1, 1, 0),
+            Bounds { ticks: 3, sends: 1, renewals: 1, uses: 1, revokes: ON, ..base.clone() },
+        )
+        .serving()
+        .review()
+        .says("as intruder-renewal, with a use, past the end of the term")
         .drops("crashes, resets, clock skew"),
         begin(
             "intruder-reset",
@@ -421,4 +446,13 @@ pub(super) const PINS: &[(&str, usize)] = &[
     ("reset-reset", 3_949),
     ("reset-block", 4_418),
     ("reset-lease", 2_999),
+    ("intruder-one", 200),
+    ("intruder-stolen-leaf", 99),
+    ("intruder-two", 2_100),
+    ("intruder-corrupt", 241),
+    ("intruder-impostor", 396),
+    ("intruder-impostor-of-two", 481),
+    ("intruder-renewal", 2_032),
+    ("intruder-reset", 1_568),
+    ("intruder-crash", 3_986),
 ];

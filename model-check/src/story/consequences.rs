@@ -4,7 +4,7 @@ use split_custody_protocol::effect::CustodianEffect;
 use split_custody_protocol::wire::lease::RenewalAnswer;
 use split_custody_protocol::wire::message::Message;
 
-use super::words::{Moment, custodian_of, name_of};
+use super::words::{Moment, article, custodian_of, name_of};
 use crate::frame::FrameId;
 use crate::world::{Action, Lie, Peer, Said};
 
@@ -141,9 +141,4 @@ fn custodians(ids: &[u8]) -> String {
     }
     let others: Vec<String> = others.iter().map(u8::to_string).collect();
     format!("custodians {} and {last}", others.join(", "))
-}
-
-fn article(name: &str) -> String {
-    let article = if name.starts_with('A') { "an" } else { "a" };
-    format!("{article} {name}")
 }

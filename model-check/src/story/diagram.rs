@@ -42,6 +42,15 @@ pub fn messages(moment: &Moment<'_>) -> Vec<Message> {
         Action::ForgeOrder(id) => {
             arrow(Party::Adversary, Party::Custodian(id), "Submit (signed by a stranger)");
         }
+        Action::Send(channel, end, frame) => {
+            if let Some(link) = channel_of(channel) {
+                let to = match end {
+                    End::Custodian => Party::Custodian(link.custodian),
+                    End::Device => Party::Device,
+                };
+                arrow(Party::Adversary, to, name_of(frame));
+            }
+        }
         Action::Submit(id) => arrow(Party::Operator, Party::Custodian(id), "Submit (revoke)"),
         Action::AwaitDead(id) => arrow(Party::Operator, Party::Custodian(id), "AwaitDead"),
         Action::Activate(id) | Action::RepeatActivation(id) => {

@@ -5,6 +5,7 @@ use split_custody_protocol::reset::OnHostRead;
 use split_custody_protocol::wire::message::Message;
 
 use super::Party;
+use super::composed::sent;
 use super::consequences::consequences;
 use crate::frame::FrameId;
 use crate::world::{Action, Config, End, Forgery, Lie, Peer, Reply, Said, Who, World};
@@ -68,9 +69,12 @@ pub fn actor(moment: &Moment<'_>) -> Party {
         | Action::Crash(id)
         | Action::Restart(id) => Party::Custodian(id),
         Action::Submit(_) | Action::AwaitDead(_) | Action::Activate(_) => Party::Operator,
-        Action::Intrude(_) | Action::Forge(..) | Action::Inject(..) | Action::ForgeOrder(_) => {
-            Party::Adversary
-        }
+        Action::Intrude(_)
+        | Action::Forge(..)
+        | Action::Inject(..)
+        | Action::ForgeOrder(_)
+        | Action::Impersonate(_)
+        | Action::Send(..) => Party::Adversary,
         _ => Party::Host,
     }
 }
@@ -157,6 +161,14 @@ fn deed_of_others(moment: &Moment<'_>) -> String {
         Action::ForgeOrder(id) => {
             format!("A stranger submits an order of its own signing to custodian {id}")
         }
+        Action::Impersonate(id) if config.corrupt(id) => {
+            format!("The device's dial reaches custodian {id}, which is the intruder's")
+        }
+        Action::Impersonate(id) => format!(
+            "The intruder takes the device's dial to custodian {id}, with that custodian's stolen \
+             TLS key"
+        ),
+        Action::Send(channel, to, frame) => sent(before, channel, to, frame),
         other => format!("{other:?}"),
     }
 }
@@ -316,6 +328,12 @@ fn custodian_answer(moment: &Moment<'_>, id: u8, ticket: u64, reply: Reply) -> S
         }
         _ => format!("Custodian {id}'s driver answers"),
     }
+}
+
+/// "a Request", "an Acknowledgement".
+pub fn article(name: &str) -> String {
+    let article = if name.starts_with('A') { "an" } else { "a" };
+    format!("{article} {name}")
 }
 
 /// Whose channel it is.

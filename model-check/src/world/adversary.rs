@@ -11,8 +11,9 @@ use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::Verb;
 
 use super::device::evidence;
-use super::{Channel, Config, End, Fact, Forgery, Lie, Peer, World};
+use super::{Channel, Config, End, Fact, Forgery, Lie, Peer, Switch, World};
 use crate::frame::FrameId;
+use crate::intruder::oracle;
 use crate::symbolic::{
     self, ADVERSARY_SECRET, Hardware, Principal, device_id, incarnation, public_key,
 };
@@ -60,12 +61,20 @@ impl World {
         to: End,
         frame: FrameId,
     ) {
+        let bytes = frame.bytes();
         if let Some(link) = self.channels.get_mut(&channel) {
             link.injected += 1;
+            if to == End::Custodian && is_of_altered_code(&bytes) {
+                link.altered = Switch::On;
+            }
         }
-        let bytes = frame.bytes();
         match to {
-            End::Custodian => self.custodian_receives(config, channel, &bytes),
+            End::Custodian => {
+                self.custodian_receives(config, channel, &bytes);
+                if let Some(link) = self.channels.get_mut(&channel) {
+                    link.altered = Switch::Off; // a grant, if any, has left in this step
+                }
+            }
             End::Device => {
                 let (channel, frame) = (ChannelId::new(channel), bytes.to_vec());
                 self.device_input(config, DeviceInput::Received { channel, frame });
@@ -183,6 +192,17 @@ impl World {
         self.custodian_receives(config, channel, &order);
         self.close_custodian_end(channel);
     }
+}
+
+/// Whether a frame is a request with a report of code that policy does not name.
+fn is_of_altered_code(frame: &[u8]) -> bool {
+    let Ok(Message::Request(request)) = Message::from_frame(frame) else { return false };
+    let altered = |half, bytes: &[u8]| {
+        let read = oracle::silently(|| symbolic::read_report(half, bytes));
+        read.is_some_and(|(hardware, _)| hardware == Hardware::Altered)
+    };
+    altered("gpu", request.evidence.gpu.as_bytes())
+        || altered("cpu", request.evidence.cpu.as_bytes())
 }
 
 /// The device's hello: nothing in it is secret, so anyone can say it.

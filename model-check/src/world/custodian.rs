@@ -19,8 +19,7 @@ use super::{Config, CustodianNode, End, Fact, Lie, Peer, Reply, Said, Switch, Wo
 use crate::frame::FrameId;
 use crate::shared::Shared;
 use crate::symbolic::{
-    self, ADVERSARY_SECRET, Hardware, Principal, device_id, false_share, seal_share,
-    true_share,
+    self, ADVERSARY_SECRET, Hardware, Principal, device_id, false_share, seal_share, true_share,
 };
 
 impl World {
@@ -283,6 +282,9 @@ impl World {
         }
         if self.ends_with_adversary(config, channel) {
             self.record(config, Fact::ExporterKnown);
+        }
+        if self.channels.get(&channel).is_some_and(|link| link.altered.is_on()) {
+            self.record(config, Fact::GrantToUnnamedCode);
         }
         if age.is_some_and(|age| u64::from(age) >= config.setup.challenge_max) {
             self.record(config, Fact::GrantOnDeadChallenge);

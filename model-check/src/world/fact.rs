@@ -39,6 +39,7 @@ pub enum Fact {
     SpentBudget,
     ExporterKnown,
     LeaseThatNobodyGranted,
+    GrantToUnnamedCode,
     // What must be possible.
     Granted,
     AttackRefused,
@@ -114,6 +115,7 @@ impl Fact {
         Self::SpentBudget,
         Self::ExporterKnown,
         Self::LeaseThatNobodyGranted,
+        Self::GrantToUnnamedCode,
     ];
 }
 
@@ -141,6 +143,10 @@ impl Facts {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    pub const fn count(self) -> u32 {
+        self.0.count_ones()
     }
 
     pub const fn is_empty(self) -> bool {

@@ -28,8 +28,8 @@ use split_custody_protocol::time::{Instant, Rebase, Span};
 use crate::frame::FrameId;
 use crate::shared::Shared;
 
-pub use adversary::hello;
 pub use action::{Action, End, Forgery, OperatorSays, Reply, Who};
+pub use adversary::hello;
 pub use fact::{Fact, Facts};
 pub use setup::{DEPLOYMENT, SET, Setup};
 pub use store::Store;
@@ -267,6 +267,8 @@ pub struct Channel {
     pub peer: Peer,
     /// Whether the adversary is its custodian's end.
     pub impostor: Switch,
+    /// Whether the request under way came from code that policy does not name.
+    pub altered: Switch,
     pub device_leaf: LeafKey,
     pub to_custodian: Vec<FrameId>,
     pub to_device: Vec<FrameId>,
@@ -499,6 +501,7 @@ impl World {
                 custodian,
                 peer,
                 impostor: Switch::Off,
+                altered: Switch::Off,
                 device_leaf,
                 to_custodian: Vec::new(),
                 to_device: Vec::new(),

@@ -1,5 +1,8 @@
 //! What the owner and the operators made before the story begins.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use split_custody_protocol::ids::{
     Budget, ContainerId, CustodianId, DeploymentId, PolicyVersion, Serial, ShareIndex, ShareSetId,
     WeightsId, WeightsVersion,
@@ -161,10 +164,19 @@ impl Setup {
         sign(Principal::Owner, ObjectKind::Deployment, encode(&body))
     }
 
-    pub fn known_manifest(&self) -> KnownManifest {
+    /// The manifest as machines know it; verified once for each setup of a thread.
+    pub fn known_manifest(&self) -> Rc<KnownManifest> {
+        let known = VERIFIED.with_borrow(|verified| verified.clone());
+        if let Some((_, manifest)) = known.filter(|(setup, _)| setup == self) {
+            return manifest;
+        }
         let mut suite = self.suite(Principal::Owner, 0);
-        KnownManifest::verify(&mut suite, &Principal::Owner.verify_key(), &self.manifest())
-            .expect("the owner's manifest is good")
+        let owner = Principal::Owner.verify_key();
+        let manifest = KnownManifest::verify(&mut suite, &owner, &self.manifest())
+            .expect("the owner's manifest is good");
+        let manifest = Rc::new(manifest);
+        VERIFIED.set(Some((self.clone(), Rc::clone(&manifest))));
+        manifest
     }
 
     pub fn known_deployment(&self) -> KnownDeployment {
@@ -237,6 +249,10 @@ impl Setup {
         let payload = submit.approvals.as_slice()[0].payload_bytes().to_vec();
         self.suite(Principal::Operator, 0).hash(Label::Order, &[&payload])
     }
+}
+
+thread_local! {
+    static VERIFIED: RefCell<Option<(Setup, Rc<KnownManifest>)>> = const { RefCell::new(None) };
 }
 
 /// The share set of every world: one per DEK in v1.
