@@ -22,16 +22,23 @@
 //! # Ok::<(), split_custody_kernels::ChunkError>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![cfg_attr(not(any(feature = "shim", feature = "cuda")), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 mod backend;
+mod batch;
+pub mod device;
 pub mod hazmat;
 mod layout;
 mod message;
+pub mod operations;
 mod portable;
+#[cfg(feature = "shim")]
+pub mod shim;
 
 pub use backend::{Backend, ChunkError, Commitment, Derived, InputKey, Salt, Tag};
+pub use batch::{OpenTensors, SealedTensor};
 pub use layout::{CHUNK_BYTES, CHUNKS_MAX, HEADER_BYTES, Layout, STRIDE_BYTES, TAG_BYTES};
 pub use message::{Opener, Sealer, open_message, seal_message};
 pub use portable::Portable;

@@ -9,34 +9,45 @@ use serde::de::DeserializeOwned;
 
 use split_custody_kernels::hazmat::RawMode;
 use split_custody_kernels::{
-    CHUNK_BYTES, ChunkError, HEADER_BYTES, InputKey, Layout, Opener, Portable, STRIDE_BYTES, Salt,
-    Tag, open_message, seal_message,
+    CHUNK_BYTES, ChunkError, HEADER_BYTES, InputKey, Layout, Opener, STRIDE_BYTES, Salt, Tag,
+    open_message, seal_message,
 };
 
-#[test]
-fn seal_7_wycheproof_chunked_portable() {
-    chunked_vectors(&Portable);
+/// The five lines of a backend.
+macro_rules! backend {
+    ($name:ident, $backend:expr) => {
+        mod $name {
+            #[test]
+            fn seal_7_wycheproof_chunked() {
+                super::chunked_vectors(&$backend);
+            }
+
+            #[test]
+            fn seal_7_wycheproof_aes_gcm() {
+                super::gcm_vectors(&$backend);
+            }
+
+            #[test]
+            fn seal_7_every_boundary_round_trips() {
+                super::boundaries(&$backend);
+            }
+
+            #[test]
+            fn seal_7_failure_zeroes_the_output() {
+                super::failure_zeroes(&$backend);
+            }
+
+            #[test]
+            fn seal_7_random_access() {
+                super::random_access(&$backend);
+            }
+        }
+    };
 }
 
-#[test]
-fn seal_7_wycheproof_aes_gcm_portable() {
-    gcm_vectors(&Portable);
-}
-
-#[test]
-fn seal_7_every_boundary_round_trips_portable() {
-    boundaries(&Portable);
-}
-
-#[test]
-fn seal_7_failure_zeroes_the_output_portable() {
-    failure_zeroes(&Portable);
-}
-
-#[test]
-fn seal_7_random_access_portable() {
-    random_access(&Portable);
-}
+backend!(portable, split_custody_kernels::Portable);
+backend!(shim, split_custody_kernels::shim::shim());
+backend!(shim_one_table, split_custody_kernels::shim::shim_one_table());
 
 /// Every vector, whole and by its final chunk, with the outcome that its flags ask for.
 fn chunked_vectors<B: RawMode>(backend: &B) {
