@@ -20,7 +20,8 @@ typedef int32_t s32;
 #ifdef __CUDACC__
 #define SC_KERNEL(name, Args, threads) \
     extern "C" __global__ void __launch_bounds__(threads, 1) name(const __grid_constant__ Args a)
-#define SC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
+extern __shared__ __align__(128) unsigned char sc_shared[];
+#define SC_SHARED(name) unsigned char* name = sc_shared
 #define SC_CONSTANT static __constant__
 #else
 #include "../shim/shim.h"
@@ -101,6 +102,34 @@ DEV void bytes_copy(u8* to, const u8* from, u64 count) {
 #pragma unroll 1
     for (u64 i = 0; i < count; i++) to[i] = from[i];
 }
+
+// Shared memory by its address in the multiprocessor's window, 32 bits. Tables that lie on a multiple
+// of their size can be indexed without an addition: the base is part of the index.
+#ifdef __CUDACC__
+DEV u32 shared_address(const void* p) { return (u32)__cvta_generic_to_shared(p); }
+DEV void* shared_pointer(u32 at) { return __cvta_shared_to_generic(at); }
+#else
+DEV u32 shared_address(const void* p) { return shim::shared_address(p); }
+DEV void* shared_pointer(u32 at) { return shim::shared_pointer(at); }
+#endif
+
+// A block of device memory, streamed: it is used once.
+#ifdef __CUDACC__
+DEV Block global_load(const u8* from) {
+    uint4 v = __ldcs((const uint4*)from);
+    Block b = {{v.x, v.y, v.z, v.w}};
+    return b;
+}
+DEV void global_store(u8* to, Block b) {
+    __stcs((uint4*)to, make_uint4(b.w[0], b.w[1], b.w[2], b.w[3]));
+}
+#else
+DEV Block global_load(const u8* from) { return *(const Block*)from; }
+DEV void global_store(u8* to, Block b) { *(Block*)to = b; }
+#endif
+
+DEV u32 shared_word(u32 at) { return *(const u32*)shared_pointer(at); }
+DEV Block shared_block(u32 at) { return *(const Block*)shared_pointer(at); }
 
 // Zeroes shared memory with all threads of the block. Volatile: nothing reads it afterwards.
 DEV void shared_wipe(unsigned char* shared, u32 bytes) {

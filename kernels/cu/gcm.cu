@@ -12,6 +12,11 @@
 
 #include "tables.cuh"
 
+// Whether the mappings for comparison are built in.
+#ifndef SC_COMPARE
+#define SC_COMPARE 1
+#endif
+
 // One tensor of a launch. `sealed` and `plain` are aligned to 16 bytes; so are the strides.
 struct Tensor {
     const Schedule* schedule;
@@ -39,12 +44,10 @@ struct GcmArgs {
 enum {
     GCM_THREADS = 512,
     GCM_WARPS = GCM_THREADS / LANES,
-    NIBBLES_BYTES = 64 << 10,
 };
 
+// Behind the tables.
 struct GcmSpace {
-    unsigned char table[TABLE_BYTES];
-    unsigned char nibbles[NIBBLES_BYTES];
     u32 rk[60];
     Block first_block[GCM_WARPS]; // keystream of counter 1, which masks the tag
     Block sum[GCM_WARPS];
@@ -52,8 +55,11 @@ struct GcmSpace {
     u32 pad[3];
 };
 
+// What a launch asks for: enough wherever in the window it begins.
+enum { GCM_SHARED = REST_AT + sizeof(GcmSpace) };
+
 // Copy l mod 8 of the products of `power` with every nibble at every place.
-DEV void nibbles_fill(unsigned char* nibbles, Block power) {
+DEV void nibbles_fill(Block power) {
     Gf p = gf_of(power);
 #pragma unroll 1
     for (u32 e = threadIdx.x; e < 512; e += blockDim.x) {
@@ -63,21 +69,24 @@ DEV void nibbles_fill(unsigned char* nibbles, Block power) {
 #pragma unroll
         for (u32 i = 0; i < 4; i++) b.w[i] = (byte >> 2) == i ? bits : 0;
         Block product = gf_block(gf_mul(p, gf_of(b)));
-        Block* row = (Block*)(nibbles + e * 128);
+        Block* row = (Block*)shared_pointer(NIBBLES_AT + place_offset(place) + value * 128);
 #pragma unroll
         for (u32 copy = 0; copy < 8; copy++) row[(copy + e) & 7] = product;
     }
 }
 
+// A lane's copy of place 0.
+DEV u32 lane_copy(u32 lane) { return NIBBLES_AT | (lane & 7) * 16; }
+
 // sum * power + next, 32 lookups. Even places are the high nibbles of bytes.
-DEV Block nibbles_step(const unsigned char* nibbles, Block sum, Block next, u32 copy16) {
+DEV Block nibbles_step(Block sum, Block next, u32 copy) {
 #pragma unroll
     for (int w = 0; w < 4; w++)
 #pragma unroll
         for (int q = 0; q < 8; q++) {
             const int place = 2 * (4 * w + (q >> 1)) + ((q & 1) ? 0 : 1), shift = 4 * q - 7;
             u32 x = shift < 0 ? sum.w[w] << (-shift & 31) : sum.w[w] >> (shift & 31);
-            next = block_xor(next, *(const Block*)(nibbles + place * 2048 + ((x & 0x780) | copy16)));
+            next = block_xor(next, shared_block(((x & 0x780) | copy) + place_offset(place)));
         }
     return next;
 }
@@ -119,54 +128,71 @@ DEV Chunk chunk_of(const Tensor& tensor, u64 index) {
     return c;
 }
 
-// Opens or seals this thread's blocks, and gives its share of the tag's hash.
-template <bool SEAL, int WARPS>
-DEV Block chunk_run(const GcmSpace& s, const Chunk& c, const Schedule& schedule, const u32* nonce,
-                    u32 thread, u32 lane4) {
-    const u32 stride = WARPS * LANES, copy16 = (threadIdx.x & 7) * 16;
+// What one thread needs from block to block. Round keys 3 to 14 are in registers.
+struct Runner {
     u32 rk[60];
+    Stream stream;
+    u32 column;
+    u32 copy;
+};
+
+// One block: hash and keystream. `part` bytes of it count; the others enter the hash as zeros.
+template <bool SEAL>
+DEV Block runner_step(const Runner& r, Block& sum, Block in, u32 index, u32 part) {
+    if (!SEAL) sum = nibbles_step(sum, in, r.copy);
+    Block out = block_xor(stream_block(r.rk, r.stream, index + 2, r.column), in);
+    if (part < 16)
 #pragma unroll
-    for (int i = 12; i < 60; i++) rk[i] = s.rk[i];
-    Stream stream = stream_start(s.table, s.rk, nonce, lane4);
+        for (u32 b = 0; b < 16; b++)
+            if (b >= part) out.w[b >> 2] &= ~(255u << (8 * (b & 3)));
+    if (SEAL) sum = nibbles_step(sum, out, r.copy);
+    return out;
+}
+
+// Opens or seals this thread's blocks, and gives its share of the tag's hash, not yet reduced.
+template <bool SEAL, int WARPS>
+DEV GfWide chunk_run(const GcmSpace& s, const Chunk& c, const Schedule& schedule, const u32* nonce,
+                     u32 thread) {
+    const u32 stride = WARPS * LANES;
+    Runner r;
+#pragma unroll
+    for (int i = 12; i < 60; i++) r.rk[i] = s.rk[i];
+    r.column = lane_column(threadIdx.x & 31);
+    r.copy = lane_copy(threadIdx.x & 31);
+    r.stream = stream_start(s.rk, nonce, r.column);
     const u8* from = SEAL ? c.plain : c.sealed;
     u8* to = SEAL ? c.sealed : c.plain;
-    u32 whole = c.bytes / 16, last = 0xffffffffu;
+    const u32 whole = c.bytes / 16, part = c.bytes & 15;
     Block sum = block_zero();
+    u32 i = thread;
 #pragma unroll 1
-    for (u32 i = thread; i < c.blocks; i += stride) {
-        u32 part = i < whole ? 16 : c.bytes & 15;
-        Block in = i < whole ? *(const Block*)(from + 16 * i) : block_load_part(from + 16 * i, part);
-        if (!SEAL) sum = nibbles_step(s.nibbles, sum, in, copy16);
-        Block out = block_xor(stream_block(s.table, rk, stream, i + 2, lane4), in);
-        if (i < whole) {
-            *(Block*)(to + 16 * i) = out;
-        } else {
-            block_store_part(to + 16 * i, out, part);
-            // What lies behind the end enters the hash as zeros.
-#pragma unroll
-            for (u32 b = 0; b < 16; b++)
-                if (b >= part) out.w[b >> 2] &= ~(255u << (8 * (b & 3)));
-        }
-        if (SEAL) sum = nibbles_step(s.nibbles, sum, out, copy16);
-        last = i;
+    for (; i < whole; i += stride)
+        global_store(to + 16 * i, runner_step<SEAL>(r, sum, global_load(from + 16 * i), i, 16));
+    // One more than the blocks that are left when the thread's last one was taken.
+    u32 exponent = c.blocks + 1 + stride - i;
+    if (part && thread == whole % stride) {
+        Block in = block_load_part(from + 16 * whole, part);
+        block_store_part(to + 16 * whole, runner_step<SEAL>(r, sum, in, whole, part), part);
+        exponent = 2;
     }
     if (thread == c.blocks % stride) {
         Block length = block_zero();
         length.w[3] = swap32(c.bytes * 8);
-        sum = nibbles_step(s.nibbles, sum, length, copy16);
-        last = c.blocks;
+        sum = nibbles_step(sum, length, r.copy);
+        exponent = 1;
     }
     // A thread without a block has a sum of zero, and any power will do.
-    u32 exponent = last == 0xffffffffu ? 1 : c.blocks + 1 - last;
-    return block_mul(sum, schedule.power[exponent]);
+    if (exponent > POWERS) exponent = 1;
+    return gf_mul_wide(gf_of(sum), gf_of(schedule.power[exponent]));
 }
 
-DEV Block lanes_add(Block b) {
+// The sum over all lanes, reduced once.
+DEV Block lanes_add(GfWide z) {
 #pragma unroll
     for (int d = 16; d; d >>= 1)
 #pragma unroll
-        for (int i = 0; i < 4; i++) b.w[i] ^= __shfl_xor_sync(0xffffffffu, b.w[i], d);
-    return b;
+        for (int i = 0; i < 8; i++) z.w[i] ^= __shfl_xor_sync(0xffffffffu, z.w[i], d);
+    return gf_block(gf_reduce(z));
 }
 
 DEV void chunk_zero(const Chunk& c, u32 thread, u32 stride) {
@@ -181,11 +207,11 @@ DEV void chunk_zero(const Chunk& c, u32 thread, u32 stride) {
 
 // Round keys and nibbles of another tensor; the keystream that masks the tags of a tile.
 template <int WARPS>
-DEV void tile_prepare(GcmSpace& s, const Tensor& tensor, bool fresh, u64 index, u32 lane4) {
+DEV void tile_prepare(GcmSpace& s, const Tensor& tensor, bool fresh, u64 index) {
     const u32 t = threadIdx.x;
     if (fresh) {
         if (t < 60) s.rk[t] = tensor.schedule->rk[t];
-        nibbles_fill(s.nibbles, tensor.schedule->power[WARPS * LANES]);
+        nibbles_fill(tensor.schedule->power[WARPS * LANES]);
         __syncthreads();
     }
     if (t < LANES) {
@@ -194,18 +220,21 @@ DEV void tile_prepare(GcmSpace& s, const Tensor& tensor, bool fresh, u64 index, 
         counter.w[3] = swap32(1);
 #pragma unroll
         for (int i = 0; i < 4; i++) counter.w[i] ^= s.rk[i];
-        Block mask = table_rounds<1>(s.table, s.rk, counter, lane4);
+        Block mask = table_rounds<1>(s.rk, counter, lane_column(t & 31));
         if (t < GCM_WARPS / WARPS) s.first_block[t] = mask;
     }
 }
 
 template <bool SEAL, int WARPS>
-DEV void gcm_run(const GcmArgs& a, GcmSpace& s) {
-    const u32 t = threadIdx.x, lane4 = (t & 31) * 4, group = t / (WARPS * LANES);
+DEV void gcm_run(const GcmArgs& a, unsigned char* shared) {
+    // The tables' places are fixed in the window; a block whose memory begins behind them cannot run.
+    if (shared_address(shared) > NIBBLES_AT) __trap();
+    GcmSpace& s = *(GcmSpace*)shared_pointer(REST_AT);
+    const u32 t = threadIdx.x, group = t / (WARPS * LANES);
     const u32 thread = t % (WARPS * LANES), marked = ~guard_mask(a.guard);
     const u32 tiles = a.tile_first[a.count];
     u32 current = 0xffffffffu;
-    tables_fill(s.table, (u32*)s.nibbles);
+    tables_fill((u32*)shared_pointer(NIBBLES_AT));
 #pragma unroll 1
     for (u32 tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
         __syncthreads();
@@ -215,18 +244,20 @@ DEV void gcm_run(const GcmArgs& a, GcmSpace& s) {
         const Tensor& tensor = a.tensors[number];
         const u64 index = (u64)(tile - a.tile_first[number]) * (GCM_WARPS / WARPS);
         const u32 state = marked ? tensor.schedule->state : (u32)SC_MARK_WRONG;
-        tile_prepare<WARPS>(s, tensor, number != current, index, lane4);
+        tile_prepare<WARPS>(s, tensor, number != current, index);
         current = number;
         const bool mine = index + group < tensor.chunks;
         Chunk c = chunk_of(tensor, mine ? index + group : 0);
         if (!mine) c.bytes = c.blocks = 0;
-        Block sum = block_zero();
+        GfWide wide;
+#pragma unroll
+        for (int i = 0; i < 8; i++) wide.w[i] = 0;
         if (mine && state == SC_DONE) {
             u32 nonce[3];
             chunk_nonce(nonce, tensor.schedule->nonce, tensor.first + index + group);
-            sum = chunk_run<SEAL, WARPS>(s, c, *tensor.schedule, nonce, thread, lane4);
+            wide = chunk_run<SEAL, WARPS>(s, c, *tensor.schedule, nonce, thread);
         }
-        sum = lanes_add(sum);
+        Block sum = lanes_add(wide);
         if (WARPS > 1 && (t & 31) == 0) s.sum[t / LANES] = sum;
         __syncthreads();
         if (WARPS > 1) {
@@ -248,19 +279,21 @@ DEV void gcm_run(const GcmArgs& a, GcmSpace& s) {
         }
         if (thread == 0 && (SEAL || state != SC_DONE)) tensor.status[index + group] = state;
     }
-    shared_wipe((unsigned char*)&s, sizeof(GcmSpace));
+    shared_wipe(shared, GCM_SHARED);
 }
 
 #define GCM_KERNEL(name, seal, warps)           \
     SC_KERNEL(name, GcmArgs, GCM_THREADS) {     \
         SC_SHARED(shared);                      \
-        gcm_run<seal, warps>(a, *(GcmSpace*)shared); \
+        gcm_run<seal, warps>(a, shared);     \
     }
 
 GCM_KERNEL(sc_open_chunks, false, 1)
+GCM_KERNEL(sc_seal_chunks, true, 1)
+#if SC_COMPARE
 GCM_KERNEL(sc_open_chunks_w2, false, 2)
 GCM_KERNEL(sc_open_chunks_w4, false, 4)
-GCM_KERNEL(sc_seal_chunks, true, 1)
+#endif
 
 struct Settled {
     u64 index; // of the first chunk that is not good, in its message

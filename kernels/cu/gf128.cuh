@@ -30,7 +30,7 @@ DEV Gf gf_mul(Gf a, Gf b) {
 #pragma unroll
     for (int w = 0; w < 4; w++) {
         u32 bits = a.w[w];
-#pragma unroll 8
+#pragma unroll 4
         for (int i = 0; i < 32; i++) {
             u32 take = (u32)((s32)bits >> 31);
             bits <<= 1;
@@ -47,3 +47,45 @@ DEV Gf gf_mul(Gf a, Gf b) {
 }
 
 DEV Block block_mul(Block a, Block b) { return gf_block(gf_mul(gf_of(a), gf_of(b))); }
+
+// A product before its reduction. Products can be added up first, and reduced once.
+struct GfWide {
+    u32 w[8];
+};
+
+// One bit of each word of `a` after the other, masks instead of branches.
+DEV GfWide gf_mul_wide(Gf a, Gf b) {
+    GfWide z;
+#pragma unroll
+    for (int i = 0; i < 8; i++) z.w[i] = 0;
+    // The last bit of each word first; between bits, the whole product moves towards the end.
+#pragma unroll 4
+    for (int bit = 0; bit < 32; bit++) {
+#pragma unroll
+        for (int i = 7; i > 0; i--) z.w[i] = (z.w[i] >> 1) | (z.w[i - 1] << 31);
+        z.w[0] >>= 1;
+#pragma unroll
+        for (int w = 0; w < 4; w++) {
+            u32 take = (u32)((s32)(a.w[w] << 31) >> 31);
+            a.w[w] >>= 1;
+#pragma unroll
+            for (int j = 0; j < 4; j++) z.w[w + j] ^= take & b.w[j];
+        }
+    }
+    return z;
+}
+
+// x^128 = x^7 + x^2 + x + 1: the second half folds into the first.
+DEV Gf gf_reduce(GfWide z) {
+    // Its last seven bits reach over the end once more.
+    u32 over = z.w[7];
+    z.w[4] ^= (over << 31) ^ (over << 30) ^ (over << 25);
+    Gf r;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        u32 x = z.w[4 + i], before = i ? z.w[3 + i] : 0;
+        r.w[i] = z.w[i] ^ x ^ (x >> 1 | before << 31) ^ (x >> 2 | before << 30) ^
+                 (x >> 7 | before << 25);
+    }
+    return r;
+}

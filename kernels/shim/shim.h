@@ -302,6 +302,13 @@ static bool launch(const Kernel& kernel, unsigned grid, unsigned threads, size_t
     return good;
 }
 
+// The window of a multiprocessor: what a block may use begins a kilobyte into it.
+static const uint32_t WINDOW = 0x400;
+static inline uint32_t shared_address(const void* p) {
+    return (uint32_t)((const unsigned char*)p - machine.shared) + WINDOW;
+}
+static inline void* shared_pointer(uint32_t at) { return machine.shared + (at - WINDOW); }
+
 static inline uint32_t exchange(uint32_t value, unsigned from) {
     Machine& m = machine;
     unsigned lane = m.current, turn = m.turn[lane] & 1;

@@ -34,6 +34,7 @@ mod layout;
 mod message;
 pub mod operations;
 mod portable;
+pub mod prebuilt;
 #[cfg(feature = "shim")]
 pub mod shim;
 

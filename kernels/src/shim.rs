@@ -34,7 +34,7 @@ impl Shim {
     /// Compares our sizes of the kernels' structs with the compiler's; names those that differ.
     pub fn sizes_that_differ(&self) -> Vec<String> {
         let ours = sizes::NAMED.into_iter().map(|(name, size)| match (name, self.calls.tables) {
-            (name, Tables::One) if name == c"GcmSpace" => (name, sizes::GCM_SPACE_ONE as usize),
+            (name, Tables::One) if name == c"GCM_SHARED" => (name, sizes::GCM_SHARED_ONE as usize),
             _ => (name, size),
         });
         // SAFETY: the name ends with a zero byte and is only read.

@@ -1,17 +1,17 @@
-//! One test body per operation, run over every backend.
+//! Cobblestone-256: one test body per operation, run over every backend.
 
-use std::io::Read;
-use std::path::Path;
+mod common;
 
 use ring::digest::{SHA512, digest};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use split_custody_kernels::hazmat::RawMode;
 use split_custody_kernels::{
     CHUNK_BYTES, ChunkError, HEADER_BYTES, InputKey, Layout, Opener, STRIDE_BYTES, Salt, Tag,
     open_message, seal_message,
 };
+
+use common::{hex, inflate, load, pattern, unhex};
 
 /// The five lines of a backend.
 macro_rules! backend {
@@ -284,32 +284,4 @@ struct GcmCase {
     ct: String,
     tag: String,
     result: String,
-}
-
-fn load<T: DeserializeOwned>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
-    let text = std::fs::read_to_string(&path).expect("the vectors are in the repository");
-    serde_json::from_str(&text).expect("the vectors are JSON of this schema")
-}
-
-fn inflate(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    // Vectors may end in a sync flush without a zlib trailer: what came before counts.
-    let _ = flate2::read::ZlibDecoder::new(bytes).read_to_end(&mut out);
-    out
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit =
-        |at| u8::from_str_radix(&text[at..at + 2], 16).expect("the vectors are hexadecimal");
-    (0..text.len()).step_by(2).map(digit).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Bytes of a prime period, so that swapped chunks show.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8).collect()
 }

@@ -83,8 +83,8 @@ impl<D: Driver> DeviceBackend<D> {
         args.word(tensors.len() as u32).word(0);
         self.guard(&mut args);
         let shared = match self.driver.tables() {
-            Tables::Four => sizes::GCM_SPACE_FOUR,
-            Tables::One => sizes::GCM_SPACE_ONE,
+            Tables::Four => sizes::GCM_SHARED_FOUR,
+            Tables::One => sizes::GCM_SHARED_ONE,
         };
         let blocks = self.driver.blocks().min(tile as u32).max(1);
         let launch = Launch { kernel, blocks, threads: GCM_THREADS, shared };

@@ -61,9 +61,9 @@ pub struct Launch {
 /// How the tables of AES lie in shared memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Tables {
-    /// Four tables, 193 KB with the rest: sm_90, sm_100.
+    /// Four tables, 195 KB with the rest: sm_90, sm_100.
     Four,
-    /// One table and rotations, 97 KB with the rest: everything else.
+    /// One table and rotations, 99 KB with the rest: everything else.
     One,
 }
 
@@ -174,6 +174,21 @@ impl<D: Driver> DeviceBackend<D> {
         self.driver.launch(&launch, Args::default().long(0).bytes())
     }
 
+    /// Samples of jitter from every multiprocessor, at least `count`. [RST-4]
+    pub fn collect_entropy(&self, count: u32) -> Result<Vec<u32>, DeviceError> {
+        const THREADS: u32 = 256;
+        let blocks = count.div_ceil(THREADS);
+        let mut bytes = vec![0; 4 * (blocks * THREADS) as usize];
+        let samples = self.room(bytes.len())?;
+        let mut args = Args::default();
+        args.long(self.at(&samples)).word(64).word(0);
+        let launch = Launch { kernel: "sc_collect_entropy", blocks, threads: THREADS, shared: 128 };
+        self.driver.launch(&launch, args.bytes())?;
+        self.driver.read(&samples, &mut bytes)?;
+        let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        Ok(bytes.chunks_exact(4).map(word).collect())
+    }
+
     /// The driver below.
     pub fn driver(&self) -> &D {
         &self.driver
@@ -239,8 +254,8 @@ pub(crate) mod sizes {
     pub const SCHEDULE: usize = 2320;
     pub const DERIVE_SPACE: u32 = 1792;
     pub const SETTLED: usize = 16;
-    pub const GCM_SPACE_FOUR: u32 = 197_376;
-    pub const GCM_SPACE_ONE: u32 = 99_072;
+    pub const GCM_SHARED_FOUR: u32 = 199_424;
+    pub const GCM_SHARED_ONE: u32 = 101_120;
     pub const X25519_SPACE: u32 = 516;
     pub const P256_SPACE: u32 = 2148;
     pub const HASH_SPACE_256: u32 = 1320;
@@ -254,7 +269,7 @@ pub(crate) mod sizes {
         (c"Schedule", SCHEDULE),
         (c"DeriveSpace", DERIVE_SPACE as usize),
         (c"Settled", SETTLED),
-        (c"GcmSpace", GCM_SPACE_FOUR as usize),
+        (c"GCM_SHARED", GCM_SHARED_FOUR as usize),
         (c"X25519Space", X25519_SPACE as usize),
         (c"P256Space", P256_SPACE as usize),
         (c"HashSpace<Sha256>", HASH_SPACE_256 as usize),
