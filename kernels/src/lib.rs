@@ -28,6 +28,8 @@
 
 mod backend;
 mod batch;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
 pub mod hazmat;
 mod layout;

@@ -50,6 +50,8 @@ macro_rules! backend {
 
 backend!(portable, split_custody_kernels::Portable);
 backend!(shim, split_custody_kernels::shim::shim());
+#[cfg(feature = "cuda")]
+backend!(cuda, crate::common::gpu());
 
 fn x25519_vectors<O: Operations>(backend: &O) {
     let (mut agreed, mut refused) = (0, 0);

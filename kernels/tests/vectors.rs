@@ -47,6 +47,8 @@ macro_rules! backend {
 
 backend!(portable, split_custody_kernels::Portable);
 backend!(shim, split_custody_kernels::shim::shim());
+#[cfg(feature = "cuda")]
+backend!(cuda, crate::common::gpu());
 backend!(shim_one_table, split_custody_kernels::shim::shim_one_table());
 
 /// Every vector, whole and by its final chunk, with the outcome that its flags ask for.

@@ -13,6 +13,10 @@ impl<D: Driver> DeviceSchedule<D> {
     fn memory(&self) -> Result<&D::Memory, ChunkError> {
         self.0.as_ref().map_err(|_| ChunkError::DeviceFailed)
     }
+
+    pub(super) fn memory_or_why(&self) -> Result<&D::Memory, DeviceError> {
+        self.0.as_ref().map_err(DeviceError::clone)
+    }
 }
 
 /// One tensor of a launch, as `Tensor` in `cu/gcm.cu`.

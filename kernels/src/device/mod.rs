@@ -8,6 +8,7 @@
 
 mod args;
 mod batch;
+pub mod bench;
 mod chunks;
 mod operations;
 

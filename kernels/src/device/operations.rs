@@ -189,8 +189,9 @@ impl<D: Driver> Operations for DeviceBackend<D> {
         args.long(self.at(&memory) + 1).long(self.at(&verdicts)).long(bytes.len() as u64);
         self.wide("sc_verify_zero", 1024, &args)?;
         let states = self.bytes(&verdicts, 4 * blocks)?;
-        let states = states.chunks_exact(4).map(|s| u32::from_le_bytes([s[0], s[1], s[2], s[3]]));
-        states.map(|state| judge("sc_verify_zero", state)).collect()
+        let mut states =
+            states.chunks_exact(4).map(|s| u32::from_le_bytes([s[0], s[1], s[2], s[3]]));
+        states.try_for_each(|state| judge("sc_verify_zero", state))
     }
 }
 

@@ -9,7 +9,12 @@ use serde::de::DeserializeOwned;
 
 /// The text of a file of vectors.
 pub fn text(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
+    // A machine with a GPU may have the vectors elsewhere than the machine that built this.
+    let folder = std::env::var_os("SPLIT_CUSTODY_VECTORS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors"),
+        std::path::PathBuf::from,
+    );
+    let path = folder.join(name);
     std::fs::read_to_string(&path).expect("the vectors are in the repository")
 }
 
@@ -40,4 +45,10 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Bytes of a prime period, so that swapped chunks show.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+/// The GPU of this machine. A program built for one fails where there is none.
+#[cfg(feature = "cuda")]
+pub fn gpu() -> split_custody_kernels::device::DeviceBackend<split_custody_kernels::cuda::Gpu> {
+    split_custody_kernels::cuda::gpu().expect("this program was built for a machine with a GPU")
 }
