@@ -20,6 +20,8 @@ LOOPS = {
     # kernel: {tables: (instructions at most, LDS, LDS.128)}
     "sc_open_chunks": {4: (720, 202, 32), 1: (1060, 202, 32)},
     "sc_seal_chunks": {4: (720, 202, 32), 1: (1060, 202, 32)},
+    # Two blocks a turn; the matrices are 8-byte lookups.
+    "sc_open_chunks_b1": {4: (1620, 532, 0)},
 }
 
 # An H100 SXM: multiprocessors, GHz; lanes per clock of shared memory, of the integer unit, of issue.
@@ -98,15 +100,17 @@ def check_loop(gpu, name, tables, code):
     shared = count(ops, "LDS")
     got_wide = count(ops, "LDS.128", "LDS.U.128")
     if len(ops) > most:
-        fail(f"{gpu} {name}: {len(ops)} instructions per block, budget {most}")
+        fail(f"{gpu} {name}: {len(ops)} instructions in the loop, budget {most}")
     if (shared - got_wide, got_wide) != (lookups, wide):
         fail(f"{gpu} {name}: {shared - got_wide} + {got_wide} lookups, not {lookups} + {wide}")
-    line = f"{gpu:7} {name:16} {len(ops):5} instructions per block, {lookups} + {wide} lookups"
+    blocks = 2 if name.endswith("_b1") else 1
+    what = "block" if blocks == 1 else f"{blocks} blocks"
+    line = f"{gpu:7} {name:18} {len(ops):5} instructions per {what}, {lookups} + {wide} lookups"
     if gpu == "sm_90":
         processors, ghz, *_ = H100
         need = clocks(ops)
-        bound = processors * ghz * 512 / max(need)
-        each = ", ".join(f"{n} {c / 32:.2f}" for n, c in zip(("shared", "integer", "issue"), need))
+        bound = processors * ghz * 512 * blocks / max(need)
+        each = ", ".join(f"{n} {c / 32 / blocks:.2f}" for n, c in zip(("shared", "integer", "issue"), need))
         line += f"; clocks per block: {each}; bound on an H100 at {ghz} GHz: {bound:.0f} GB/s"
     print(line)
 
@@ -128,6 +132,8 @@ def main():
             fail(f"{gpu} {name}: {len(local)} accesses to local memory")
         print(f"{gpu:7} {name:22} {registers:3} registers, {sum(frame)} bytes of stack and spills")
     for name in LOOPS:
+        if name == "sc_open_chunks_b1" and gpu != "sm_90":
+            continue  # built for comparison only
         check_loop(gpu, name, tables, code.get(name, []))
     for text in FAILURES:
         print(f"budget: {text}", file=sys.stderr)

@@ -10,6 +10,8 @@
 // of a tensor whose schedule is not good or whose launch finds another mark. `sc_settle` then makes
 // the tensor whole: all of it, or zeros. [SEAL-7] [RST-5]
 
+#pragma once
+
 #include "tables.cuh"
 
 // Whether the mappings for comparison are built in.
@@ -48,7 +50,7 @@ enum {
 
 // Behind the tables.
 struct GcmSpace {
-    u32 rk[60];
+    Block rk[15];
     Block first_block[GCM_WARPS]; // keystream of counter 1, which masks the tag
     Block sum[GCM_WARPS];
     u32 tensor;
@@ -130,7 +132,7 @@ DEV Chunk chunk_of(const Tensor& tensor, u64 index) {
 
 // What one thread needs from block to block. Round keys 3 to 14 are in registers.
 struct Runner {
-    u32 rk[60];
+    Block rk[15];
     Stream stream;
     u32 column;
     u32 copy;
@@ -156,7 +158,7 @@ DEV GfWide chunk_run(const GcmSpace& s, const Chunk& c, const Schedule& schedule
     const u32 stride = WARPS * LANES;
     Runner r;
 #pragma unroll
-    for (int i = 12; i < 60; i++) r.rk[i] = s.rk[i];
+    for (int i = 3; i < 15; i++) r.rk[i] = s.rk[i];
     r.column = lane_column(threadIdx.x & 31);
     r.copy = lane_copy(threadIdx.x & 31);
     r.stream = stream_start(s.rk, nonce, r.column);
@@ -205,24 +207,28 @@ DEV void chunk_zero(const Chunk& c, u32 thread, u32 stride) {
     }
 }
 
-// Round keys and nibbles of another tensor; the keystream that masks the tags of a tile.
-template <int WARPS>
-DEV void tile_prepare(GcmSpace& s, const Tensor& tensor, bool fresh, u64 index) {
+// The keystream of counter 1 for each chunk of a tile, by the first warp.
+DEV void tag_masks(GcmSpace& s, const Tensor& tensor, u64 index, u32 chunks) {
     const u32 t = threadIdx.x;
-    if (fresh) {
-        if (t < 60) s.rk[t] = tensor.schedule->rk[t];
-        nibbles_fill(tensor.schedule->power[WARPS * LANES]);
-        __syncthreads();
-    }
     if (t < LANES) {
         Block counter;
         chunk_nonce(counter.w, tensor.schedule->nonce, tensor.first + index + t);
         counter.w[3] = swap32(1);
-#pragma unroll
-        for (int i = 0; i < 4; i++) counter.w[i] ^= s.rk[i];
+        counter = block_xor(counter, s.rk[0]);
         Block mask = table_rounds<1>(s.rk, counter, lane_column(t & 31));
-        if (t < GCM_WARPS / WARPS) s.first_block[t] = mask;
+        if (t < chunks) s.first_block[t] = mask;
     }
+}
+
+// Compares the tag, zeroes a chunk that is not good, and writes its status.
+DEV void chunk_settle(const Tensor& tensor, const Chunk& c, Block tag, u64 number, u32 state,
+                      u32 thread, u32 stride) {
+    const u8* at = tensor.tags ? tensor.tags + number * tensor.tag_stride : c.sealed + c.bytes;
+    const Block given = block_xor(block_load_part(at, 16), tag);
+    const u32 differ = given.w[0] | given.w[1] | given.w[2] | given.w[3];
+    if (state != SC_DONE || differ) chunk_zero(c, thread, stride); // [SEAL-7]
+    if (state == SC_DONE) state = SC_TAG_WRONG - (~mask_nonzero(differ) & 1);
+    if (thread == 0) tensor.status[number] = state;
 }
 
 template <bool SEAL, int WARPS>
@@ -244,8 +250,13 @@ DEV void gcm_run(const GcmArgs& a, unsigned char* shared) {
         const Tensor& tensor = a.tensors[number];
         const u64 index = (u64)(tile - a.tile_first[number]) * (GCM_WARPS / WARPS);
         const u32 state = marked ? tensor.schedule->state : (u32)SC_MARK_WRONG;
-        tile_prepare<WARPS>(s, tensor, number != current, index);
+        if (number != current) {
+            if (t < 60) ((u32*)s.rk)[t] = tensor.schedule->rk[t];
+            nibbles_fill(tensor.schedule->power[WARPS * LANES]);
+            __syncthreads();
+        }
         current = number;
+        tag_masks(s, tensor, index, GCM_WARPS / WARPS);
         const bool mine = index + group < tensor.chunks;
         Chunk c = chunk_of(tensor, mine ? index + group : 0);
         if (!mine) c.bytes = c.blocks = 0;
@@ -267,17 +278,14 @@ DEV void gcm_run(const GcmArgs& a, unsigned char* shared) {
         }
         if (!mine) continue;
         const Block tag = block_xor(sum, s.first_block[group]);
-        u8* at = tensor.tags ? tensor.tags + (index + group) * tensor.tag_stride : c.sealed + c.bytes;
-        if (SEAL) {
-            if (thread == 0 && state == SC_DONE) block_store_part(at, tag, 16);
-        } else {
-            const Block given = block_xor(block_load_part(at, 16), tag);
-            const u32 differ = given.w[0] | given.w[1] | given.w[2] | given.w[3];
-            if (state != SC_DONE || differ) chunk_zero(c, thread, WARPS * LANES); // [SEAL-7]
-            if (thread == 0 && state == SC_DONE)
-                tensor.status[index + group] = SC_TAG_WRONG - (~mask_nonzero(differ) & 1);
+        if (!SEAL) {
+            chunk_settle(tensor, c, tag, index + group, state, thread, WARPS * LANES);
+        } else if (thread == 0) {
+            u8* at = tensor.tags ? tensor.tags + (index + group) * tensor.tag_stride
+                                 : c.sealed + c.bytes;
+            if (state == SC_DONE) block_store_part(at, tag, 16);
+            tensor.status[index + group] = state;
         }
-        if (thread == 0 && (SEAL || state != SC_DONE)) tensor.status[index + group] = state;
     }
     shared_wipe(shared, GCM_SHARED);
 }

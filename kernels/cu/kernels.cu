@@ -4,6 +4,9 @@
 #include "derive.cu"
 #include "entropy.cu"
 #include "gcm.cu"
+#if SC_COMPARE && SC_TABLES == 4
+#include "gcm_b1.cu"
+#endif
 #include "guard.cu"
 #include "release.cu"
 #include "shares.cu"

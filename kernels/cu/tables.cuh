@@ -109,21 +109,21 @@ DEV u32 table_last(u32 a, u32 b, u32 c, u32 d, u32 key, u32 column) {
 
 // Rounds `FIRST` to 14. `rk` is an array of registers or of shared memory.
 template <int FIRST>
-DEV Block table_rounds(const u32* rk, Block s, u32 column) {
+DEV Block table_rounds(const Block* rk, Block s, u32 column) {
 #pragma unroll
     for (int r = FIRST; r < 14; r++) {
         Block n;
 #pragma unroll
         for (int j = 0; j < 4; j++)
             n.w[j] = table_column(s.w[j], s.w[(j + 1) & 3], s.w[(j + 2) & 3], s.w[(j + 3) & 3],
-                                  rk[4 * r + j], column);
+                                  rk[r].w[j], column);
         s = n;
     }
     Block out;
 #pragma unroll
     for (int j = 0; j < 4; j++)
         out.w[j] = table_last(s.w[j], s.w[(j + 1) & 3], s.w[(j + 2) & 3], s.w[(j + 3) & 3],
-                              rk[56 + j], column);
+                              rk[14].w[j], column);
     return out;
 }
 
@@ -135,25 +135,25 @@ struct Stream {
     u32 key3;      // the counter's word of the first round key
 };
 
-DEV Stream stream_start(const u32* rk, const u32* nonce, u32 column) {
-    u32 a0 = nonce[0] ^ rk[0], a1 = nonce[1] ^ rk[1], a2 = nonce[2] ^ rk[2], a3 = rk[3];
+DEV Stream stream_start(const Block* rk, const u32* nonce, u32 column) {
+    u32 a0 = nonce[0] ^ rk[0].w[0], a1 = nonce[1] ^ rk[0].w[1], a2 = nonce[2] ^ rk[0].w[2], a3 = rk[0].w[3];
     Stream s;
     s.key3 = a3;
     s.first[0] = table_at<0, 0>(a0, column) ^ table_at<1, 1>(a1, column) ^
-                 table_at<2, 2>(a2, column) ^ rk[4];
+                 table_at<2, 2>(a2, column) ^ rk[1].w[0];
     s.first[1] = table_at<0, 0>(a1, column) ^ table_at<1, 1>(a2, column) ^
-                 table_at<3, 3>(a0, column) ^ rk[5];
-    u32 b2 = table_column(a2, a3, a0, a1, rk[6], column);
-    u32 b3 = table_column(a3, a0, a1, a2, rk[7], column);
-    s.second[0] = table_at<2, 2>(b2, column) ^ table_at<3, 3>(b3, column) ^ rk[8];
-    s.second[1] = table_at<1, 1>(b2, column) ^ table_at<2, 2>(b3, column) ^ rk[9];
-    s.second[2] = table_at<0, 0>(b2, column) ^ table_at<1, 1>(b3, column) ^ rk[10];
-    s.second[3] = table_at<0, 0>(b3, column) ^ table_at<3, 3>(b2, column) ^ rk[11];
+                 table_at<3, 3>(a0, column) ^ rk[1].w[1];
+    u32 b2 = table_column(a2, a3, a0, a1, rk[1].w[2], column);
+    u32 b3 = table_column(a3, a0, a1, a2, rk[1].w[3], column);
+    s.second[0] = table_at<2, 2>(b2, column) ^ table_at<3, 3>(b3, column) ^ rk[2].w[0];
+    s.second[1] = table_at<1, 1>(b2, column) ^ table_at<2, 2>(b3, column) ^ rk[2].w[1];
+    s.second[2] = table_at<0, 0>(b2, column) ^ table_at<1, 1>(b3, column) ^ rk[2].w[2];
+    s.second[3] = table_at<0, 0>(b3, column) ^ table_at<3, 3>(b2, column) ^ rk[2].w[3];
     return s;
 }
 
 // The keystream block of a counter below 65,536.
-DEV Block stream_block(const u32* rk, const Stream& s, u32 counter,
+DEV Block stream_block(const Block* rk, const Stream& s, u32 counter,
                        u32 column) {
     u32 a3 = swap32(counter) ^ s.key3;
     u32 b0 = s.first[0] ^ table_at<3, 3>(a3, column);

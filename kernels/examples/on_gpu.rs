@@ -50,6 +50,7 @@ struct Scale {
     samples: u32,
 }
 
+#[cfg(feature = "cuda")]
 const GPU: Scale = Scale {
     tensors: &[
         (1, 64 << 10),
@@ -63,8 +64,7 @@ const GPU: Scale = Scale {
     repeats: 20,
     samples: 65_536,
 };
-const TOY: Scale =
-    Scale { tensors: &[(1, 64 << 10), (4, 4 << 10)], repeats: 2, samples: 8192 };
+const TOY: Scale = Scale { tensors: &[(1, 64 << 10), (4, 4 << 10)], repeats: 2, samples: 8192 };
 
 #[cfg(feature = "cuda")]
 fn on_gpu() -> Result<(), Failure> {
@@ -97,9 +97,11 @@ fn report<D: Driver>(
     let digits: String = measured.iter().map(|byte| format!("{byte:02x}")).collect();
     println!("kernels: {code}, SHA-256 {digits}\n");
     correctness(device)?;
-    println!("| tensors | bytes each | 1 warp per chunk, GB/s | 2 warps | 4 warps |");
-    println!("| --- | --- | --- | --- | --- |");
-    let mappings = [Mapping::OneWarp, Mapping::TwoWarps, Mapping::FourWarps];
+    println!(
+        "| tensors | bytes each | 1 warp per chunk, GB/s | 2 warps | 4 warps | hash on tensor cores |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- |");
+    let mappings = [Mapping::OneWarp, Mapping::TwoWarps, Mapping::FourWarps, Mapping::TensorCores];
     let devices = mappings.map(with).into_iter().collect::<Result<Vec<_>, _>>()?;
     for (count, bytes) in scale.tensors {
         let speeds = devices.iter().map(|device| speed(device, *count, *bytes, scale.repeats));
@@ -196,7 +198,10 @@ fn entropy<D: Driver>(device: &DeviceBackend<D>, scale: &Scale) -> Result<(), Fa
     // SP 800-90B section 6.3.1: the upper end of the 99 % interval of the largest share.
     let upper = share + 2.576 * (share * (1.0 - share) / (samples.len() as f64 - 1.0)).sqrt();
     println!("\nentropy: {} samples; most common low byte {share:.4},", samples.len());
-    println!("an estimate of {:.2} bits per sample by that alone (0.5 is claimed)", -upper.min(1.0).log2());
+    println!(
+        "an estimate of {:.2} bits per sample by that alone (0.5 is claimed)",
+        -upper.min(1.0).log2()
+    );
     match device.condition_entropy(&samples, &[0; 32]) {
         Ok(_) => println!("health tests: passed"),
         Err(error) => println!("health tests: {error}"),

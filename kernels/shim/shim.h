@@ -68,6 +68,7 @@ struct Machine {
     // Two buffers in turn, so that one wait separates a write from the reads of all siblings.
     uint32_t exchange[2][1024];
     uint8_t turn[1024];
+    uint32_t wide[2][1024][6];
     uint64_t clock = 0;
     bool trapped = false;
     char message[256];
@@ -318,6 +319,39 @@ static inline uint32_t exchange(uint32_t value, unsigned from) {
     return m.exchange[turn][(lane & ~31u) | (from & 31)];
 }
 
+static inline uint32_t ballot(bool vote) {
+    Machine& m = machine;
+    unsigned lane = m.current, turn = m.turn[lane] & 1;
+    m.turn[lane] ^= 1;
+    m.exchange[turn][lane] = vote;
+    leave_lane(WARP);
+    uint32_t votes = 0;
+    for (unsigned i = 0; i < 32; i++) votes |= m.exchange[turn][(lane & ~31u) | i] << i;
+    return votes;
+}
+
+// mma.m16n8k256 with bits, AND and population count, by the definition of its fragments: lane 4g + q
+// holds, of A, row g (a0, a2) and row g + 8 (a1, a3) at bits 32 q and 128 + 32 q; of B, the same bits
+// of column g; of C, columns 2q and 2q + 1 of both rows.
+static inline void mma_b1(int32_t* c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                          uint32_t b0, uint32_t b1) {
+    Machine& m = machine;
+    unsigned lane = m.current, turn = m.turn[lane] & 1, warp = lane & ~31u;
+    m.turn[lane] ^= 1;
+    uint32_t* mine = m.wide[turn][lane];
+    mine[0] = a0, mine[1] = a1, mine[2] = a2, mine[3] = a3, mine[4] = b0, mine[5] = b1;
+    leave_lane(WARP);
+    unsigned group = (lane & 31) / 4, q = lane & 3;
+    for (unsigned row = 0; row < 2; row++)
+        for (unsigned column = 0; column < 2; column++)
+            for (unsigned k = 0; k < 4; k++) {
+                const uint32_t* a = m.wide[turn][warp + 4 * group + k];
+                const uint32_t* b = m.wide[turn][warp + 4 * (2 * q + column) + k];
+                c[2 * row + column] += __builtin_popcount(a[row] & b[4]);
+                c[2 * row + column] += __builtin_popcount(a[2 + row] & b[5]);
+            }
+}
+
 }  // namespace shim
 
 #define threadIdx shim::thread_index
@@ -342,6 +376,7 @@ static inline void __syncwarp() { shim::leave_lane(shim::WARP); }
 static inline uint32_t __shfl_xor_sync(uint32_t, uint32_t value, int mask) {
     return shim::exchange(value, (shim::machine.current & 31) ^ (unsigned)mask);
 }
+static inline uint32_t __ballot_sync(uint32_t, int vote) { return shim::ballot(vote != 0); }
 static inline uint32_t __shfl_sync(uint32_t, uint32_t value, int lane) {
     return shim::exchange(value, (unsigned)lane);
 }

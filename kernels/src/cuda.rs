@@ -67,9 +67,9 @@ impl Gpu {
         let context = CudaContext::new(0).map_err(|e| refused("cuDevicePrimaryCtxRetain", e))?;
         let (major, minor) =
             context.compute_capability().map_err(|e| refused("cuDeviceGetAttribute", e))?;
-        let image =
-            prebuilt::image(major, minor).ok_or(DeviceError::NoKernels { major, minor })?;
-        let attribute = |what| context.attribute(what).map_err(|e| refused("cuDeviceGetAttribute", e));
+        let image = prebuilt::image(major, minor).ok_or(DeviceError::NoKernels { major, minor })?;
+        let attribute =
+            |what| context.attribute(what).map_err(|e| refused("cuDeviceGetAttribute", e));
         let blocks = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
         // Text has to end with a zero byte; a cubin knows its own length.
         let bytes = [image.bytes, &[0]].concat();
@@ -184,7 +184,8 @@ impl Driver for Gpu {
         }
         self.bind()?;
         // SAFETY: both sides have at least this many bytes, and the call ends when the copy has.
-        unsafe { result::memcpy_htod_sync(memory.at, bytes) }.map_err(|e| refused("cuMemcpyHtoD", e))
+        unsafe { result::memcpy_htod_sync(memory.at, bytes) }
+            .map_err(|e| refused("cuMemcpyHtoD", e))
     }
 
     fn read(&self, memory: &GpuMemory, out: &mut [u8]) -> Result<(), DeviceError> {

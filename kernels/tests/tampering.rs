@@ -65,6 +65,14 @@ backend!(
     )
 );
 
+backend!(
+    shim_tensor_cores,
+    split_custody_kernels::device::DeviceBackend::with_mapping(
+        split_custody_kernels::shim::Shim::FOUR,
+        split_custody_kernels::device::Mapping::TensorCores
+    )
+);
+
 const KEY: [u8; 32] = [0x42; 32];
 
 /// A message with the harm that a test wants to do to it.

@@ -105,6 +105,7 @@ impl<D: Driver> DeviceBackend<D> {
             Mapping::OneWarp => ("sc_open_chunks", 1),
             Mapping::TwoWarps => ("sc_open_chunks_w2", 2),
             Mapping::FourWarps => ("sc_open_chunks_w4", 4),
+            Mapping::TensorCores => ("sc_open_chunks_b1", 1),
         };
         let described = self.run_chunks(kernel, warps, tensors)?;
         let settled = self.room(tensors.len() * sizes::SETTLED)?;
@@ -360,5 +361,42 @@ trait ConcatBytes {
 impl ConcatBytes for [Tag] {
     fn concat_bytes(&self) -> Vec<u8> {
         self.iter().flat_map(|tag| tag.0).collect()
+    }
+}
+
+#[cfg(all(test, feature = "shim"))]
+mod tests {
+    use super::*;
+    use crate::shim::shim;
+
+    /// The kernel alone, without the one that settles: a wrong chunk is gone, its neighbour is not.
+    #[test]
+    fn seal_7_a_wrong_chunk_is_zero_before_the_verdict() {
+        let (device, plain) = (shim(), vec![0x77; CHUNK_BYTES + 5]);
+        let schedule = device.raw_schedule(&[1; 32], [2; 12]);
+        let mut sealed = vec![0; plain.len() + 2 * TAG_BYTES];
+        device.seal_chunks(&schedule, 0, &plain, &mut sealed).unwrap();
+        sealed[3] ^= 1;
+        let (body, out) = (device.upload(&sealed).unwrap(), device.room(plain.len()).unwrap());
+        let states = device.room(8).unwrap();
+        let tensor = TensorArgs {
+            schedule: device.at(schedule.memory().unwrap()),
+            sealed: device.at(&body),
+            tags: TAGS_BEHIND,
+            plain: device.at(&out),
+            status: device.at(&states),
+            bytes: plain.len() as u64,
+            first: 0,
+            chunks: 2,
+            stride: SEALED,
+            plain_stride: PLAIN,
+            tag_stride: TAG,
+        };
+        device.run_chunks("sc_open_chunks", 1, &[tensor]).unwrap();
+        let mut opened = vec![1; plain.len()];
+        device.driver().read(&out, &mut opened).unwrap();
+        assert!(opened[..CHUNK_BYTES].iter().all(|byte| *byte == 0));
+        assert_eq!(opened[CHUNK_BYTES..], plain[CHUNK_BYTES..]);
+        assert_eq!(device.words(&states), Ok([status::TAG_WRONG, status::DONE]));
     }
 }

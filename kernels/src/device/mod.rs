@@ -77,6 +77,8 @@ pub enum Mapping {
     TwoWarps,
     /// For comparison.
     FourWarps,
+    /// One warp, and the hash on one-bit tensor cores: for comparison, with four tables only.
+    TensorCores,
 }
 
 /// What went wrong below the kernels.
