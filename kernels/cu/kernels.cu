@@ -8,5 +8,6 @@
 #include "gcm_b1.cu"
 #endif
 #include "guard.cu"
-#include "release.cu"
+#include "kdf.cu"
 #include "shares.cu"
+#include "unwrap.cu"

@@ -19,7 +19,7 @@ fn rst_5_a_lost_mark_opens_nothing_and_computes_nothing() {
     let mac = device.hmac_sha256(b"key", b"prefix", &plain);
     assert_eq!(mac, split_custody_kernels::Portable.hmac_sha256(b"key", b"prefix", &plain));
 
-    device.lose_mark().unwrap();
+    device.insecure_lose_mark().unwrap();
     let refused = open_message(&device, &key, b"ctx", &message);
     assert_eq!(refused, Err(ChunkError::MarkMismatch));
     let refused = device.hmac_sha256(b"key", b"prefix", &plain);

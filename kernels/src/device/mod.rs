@@ -164,7 +164,7 @@ impl<D: Driver> DeviceBackend<D> {
     }
 
     /// What a reset behind the driver's back does to the mark. For tests.
-    pub fn lose_mark(&mut self) -> Result<(), DeviceError> {
+    pub fn insecure_lose_mark(&mut self) -> Result<(), DeviceError> {
         match &mut self.mark {
             Some(mark) => self.driver.write(&mut mark.memory, &[0; 32]),
             None => Ok(()),

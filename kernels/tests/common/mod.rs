@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// The text of a file of vectors.
 pub fn text(name: &str) -> String {
@@ -45,6 +46,69 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Bytes of a prime period, so that swapped chunks show.
 pub fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8).collect()
+}
+
+/// Every test of a Wycheproof file, with its group.
+pub fn wycheproof(file: &str) -> impl Iterator<Item = (Value, Value)> + use<> {
+    let json: Value = load(file);
+    let groups = json["testGroups"].as_array().unwrap().clone();
+    let count: usize = groups.iter().map(|group| group["tests"].as_array().unwrap().len()).sum();
+    assert_eq!(json["numberOfTests"], count);
+    groups.into_iter().flat_map(|group| {
+        let tests = group["tests"].as_array().unwrap().clone();
+        tests.into_iter().map(move |test| (group.clone(), test))
+    })
+}
+
+/// One case of a NIST file: `NAME = value` lines up to an empty one.
+pub struct NistCase {
+    fields: Vec<(String, String)>,
+    pub fails: bool,
+}
+
+impl NistCase {
+    /// The value of a line.
+    pub fn field(&self, name: &str) -> &str {
+        let field = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
+        &field.expect("the case has this field").1
+    }
+}
+
+/// The cases of a NIST file.
+pub fn nist(file: &str) -> Vec<NistCase> {
+    let cases = text(file).replace('\r', "");
+    let cases =
+        cases.split("\n\n").filter(|case| case.trim_start().to_lowercase().starts_with("count"));
+    cases
+        .map(|case| NistCase {
+            fields: case
+                .lines()
+                .filter_map(|line| line.split_once('='))
+                .map(|(name, value)| (name.trim().into(), value.trim().into()))
+                .collect(),
+            fails: case.lines().any(|line| line == "FAIL"),
+        })
+        .collect()
+}
+
+/// Whether a test has a flag.
+pub fn has(test: &Value, flag: &str) -> bool {
+    test["flags"].as_array().unwrap().iter().any(|f| f == flag)
+}
+
+/// The bytes of a field.
+pub fn bytes(value: &Value) -> Vec<u8> {
+    unhex(value.as_str().unwrap())
+}
+
+/// The same, 32 of them.
+pub fn array(value: &Value) -> [u8; 32] {
+    bytes(value).try_into().unwrap()
+}
+
+/// The same, 12 of them.
+pub fn array12(value: &Value) -> [u8; 12] {
+    bytes(value).try_into().unwrap()
 }
 
 /// The GPU of this machine. A program built for one fails where there is none.
