@@ -37,6 +37,18 @@ fn every_primitive_in_use_agrees_with_its_published_vectors() {
     tested("HMACSHA256", "kernels/portable", HMAC);
     tested("XDH", "kernels/portable", 389);
     tested("HPKE", "kernels/portable", 1);
+    #[cfg(feature = "shim")]
+    for (algorithm, passed) in [
+        ("AES-GCM", AES_GCM),
+        ("HKDF-SHA-256", 65),
+        ("HKDF-SHA-512", 63),
+        ("HMACSHA256", HMAC),
+        ("XDH", 389),
+        ("Cobblestone-256", 27),
+        ("HPKE", 1),
+    ] {
+        tested(algorithm, "kernels/shim", passed);
+    }
 }
 
 #[test]
