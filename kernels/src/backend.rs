@@ -123,6 +123,12 @@ pub enum ChunkError {
         /// The number of the chunk in its message.
         index: u64,
     },
+    /// The mark in device memory is not that of this incarnation. [RST-5]
+    #[error("mark in device memory is not the expected one")]
+    MarkMismatch,
+    /// A device did not do its work.
+    #[error("device failed")]
+    DeviceFailed,
 }
 
 /// Checks that a sealed and a plain buffer hold the same chunks, and gives their number.

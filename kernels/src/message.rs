@@ -167,7 +167,7 @@ pub fn seal_message<B: Backend>(
     Ok(message)
 }
 
-fn split_header(header: &[u8; HEADER_BYTES]) -> (Salt, Commitment) {
+pub(crate) fn split_header(header: &[u8; HEADER_BYTES]) -> (Salt, Commitment) {
     let (mut salt, mut commitment) = ([0; 24], [0; 32]);
     salt.copy_from_slice(&header[..24]);
     commitment.copy_from_slice(&header[24..]);

@@ -1,42 +1,55 @@
-//! One test body per operation, run over every backend.
+//! Cobblestone-256: one test body per operation, run over every backend.
 
-use std::io::Read;
-use std::path::Path;
+mod common;
 
 use ring::digest::{SHA512, digest};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use split_custody_kernels::hazmat::RawMode;
 use split_custody_kernels::{
-    CHUNK_BYTES, ChunkError, HEADER_BYTES, InputKey, Layout, Opener, Portable, STRIDE_BYTES, Salt,
-    Tag, open_message, seal_message,
+    CHUNK_BYTES, ChunkError, HEADER_BYTES, InputKey, Layout, Opener, STRIDE_BYTES, Salt, Tag,
+    open_message, seal_message,
 };
 
-#[test]
-fn seal_7_wycheproof_chunked_portable() {
-    chunked_vectors(&Portable);
+use common::{hex, inflate, load, pattern, unhex};
+
+/// The five lines of a backend.
+macro_rules! backend {
+    ($name:ident, $backend:expr) => {
+        mod $name {
+            #[test]
+            fn seal_7_wycheproof_chunked() {
+                super::chunked_vectors(&$backend);
+            }
+
+            #[test]
+            fn seal_7_wycheproof_aes_gcm() {
+                super::gcm_vectors(&$backend);
+            }
+
+            #[test]
+            fn seal_7_every_boundary_round_trips() {
+                super::boundaries(&$backend);
+            }
+
+            #[test]
+            fn seal_7_failure_zeroes_the_output() {
+                super::failure_zeroes(&$backend);
+            }
+
+            #[test]
+            fn seal_7_random_access() {
+                super::random_access(&$backend);
+            }
+        }
+    };
 }
 
-#[test]
-fn seal_7_wycheproof_aes_gcm_portable() {
-    gcm_vectors(&Portable);
-}
-
-#[test]
-fn seal_7_every_boundary_round_trips_portable() {
-    boundaries(&Portable);
-}
-
-#[test]
-fn seal_7_failure_zeroes_the_output_portable() {
-    failure_zeroes(&Portable);
-}
-
-#[test]
-fn seal_7_random_access_portable() {
-    random_access(&Portable);
-}
+backend!(portable, split_custody_kernels::Portable);
+backend!(shim, split_custody_kernels::shim::shim());
+#[cfg(feature = "cuda")]
+backend!(cuda, crate::common::gpu());
+backend!(shim_one_table, split_custody_kernels::shim::shim_one_table());
 
 /// Every vector, whole and by its final chunk, with the outcome that its flags ask for.
 fn chunked_vectors<B: RawMode>(backend: &B) {
@@ -273,32 +286,4 @@ struct GcmCase {
     ct: String,
     tag: String,
     result: String,
-}
-
-fn load<T: DeserializeOwned>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
-    let text = std::fs::read_to_string(&path).expect("the vectors are in the repository");
-    serde_json::from_str(&text).expect("the vectors are JSON of this schema")
-}
-
-fn inflate(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    // Vectors may end in a sync flush without a zlib trailer: what came before counts.
-    let _ = flate2::read::ZlibDecoder::new(bytes).read_to_end(&mut out);
-    out
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit =
-        |at| u8::from_str_radix(&text[at..at + 2], 16).expect("the vectors are hexadecimal");
-    (0..text.len()).step_by(2).map(digit).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// Bytes of a prime period, so that swapped chunks show.
-fn pattern(len: usize) -> Vec<u8> {
-    (0..len).map(|i| (i % 251) as u8).collect()
 }

@@ -1,13 +1,9 @@
 //! One function per algorithm and backend: runs one vector.
 
-use std::io::Read;
-
 use aes_gcm::aead::{Aead, KeyInit, Payload};
-use flate2::read::ZlibDecoder;
-use ring::{aead, digest, hkdf as ring_hkdf, hmac};
+use ring::{aead, hkdf as ring_hkdf, hmac};
 use serde_json::Value;
 use sha2::Sha256;
-use split_custody_kernels::{InputKey, Portable, open_message};
 use split_custody_protocol::suite::{Signature, VerifyKey};
 
 use crate::es256;
@@ -28,7 +24,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn of(good: bool) -> Self {
+    pub(super) fn of(good: bool) -> Self {
         if good { Self::Passed } else { Self::Failed }
     }
 }
@@ -48,7 +44,6 @@ pub(super) fn backends(algorithm: &str) -> &'static [Backend] {
         "HMACSHA256" => &[Backend { name: "ring", run: hmac_sha256_ring }],
         "XDH" => &[Backend { name: "x25519-dalek", run: x25519 }],
         "ECDSA" => &[Backend { name: "ring", run: ecdsa_p256 }],
-        "Cobblestone-256" => &[Backend { name: "kernels/portable", run: cobblestone_256 }],
         "HPKE" => &[Backend { name: "hpke", run: hpke_x25519 }],
         _ => &[],
     }
@@ -201,26 +196,6 @@ fn ecdsa_p256(group: &Value, test: &Value) -> Option<Outcome> {
     };
     let verified = es256::verify(&key, &bytes(test, "msg")?, &Signature::new(signature)).is_ok();
     Some(Outcome::of(verified == valid))
-}
-
-/// `ct` is zlib-compressed and the message is given by length and digest.
-fn cobblestone_256(_: &Value, test: &Value) -> Option<Outcome> {
-    let mut sealed = Vec::new();
-    let packed = bytes(test, "ct")?;
-    // BOUND: 64 MiB, far above any published vector.
-    ZlibDecoder::new(&packed[..]).take(64 << 20).read_to_end(&mut sealed).ok()?;
-    let valid = expected(test)? == Expected::Valid;
-    let Ok(key) = <[u8; 32]>::try_from(bytes(test, "key")?) else {
-        return Some(Outcome::of(!valid));
-    };
-    let opened = open_message(&Portable, &InputKey::new(key), &bytes(test, "ctx")?, &sealed).ok();
-    let Some(message) = opened else {
-        return Some(Outcome::of(!valid));
-    };
-    let length = number(test, "msgLength")?;
-    let digest = digest::digest(&digest::SHA512, &message);
-    let same = message.len() as u64 == length && digest.as_ref() == bytes(test, "msgSha512")?;
-    Some(Outcome::of(valid && same))
 }
 
 /// The first encryption of an entry is what a single-shot `open` opens.

@@ -6,6 +6,7 @@
 //! held to this product's stricter rule.
 
 mod cases;
+mod kernels;
 mod report;
 mod vectors;
 
@@ -88,7 +89,8 @@ fn collect(folder: &Path, depth: Depth, paths: &mut Vec<PathBuf>) -> Result<(), 
 /// Runs one file, once for every backend of its algorithm.
 fn run_file(name: &str, json: &Value) -> Vec<FileReport> {
     let algorithm = algorithm(json);
-    let backends = cases::backends(&algorithm);
+    let of_kernels = kernels::backends(&algorithm);
+    let backends: Vec<_> = cases::backends(&algorithm).iter().chain(&of_kernels).collect();
     if backends.is_empty() {
         return vec![FileReport::not_in_use(name, &algorithm, vectors::count(json))];
     }

@@ -4,6 +4,8 @@
 //! time, and works in place; the calls with two buffers copy each chunk while it is in cache.
 //! It starts no threads: the caller runs it on as many as it likes.
 
+mod operations;
+
 use std::hint::black_box;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
