@@ -3,7 +3,9 @@
 mod chains;
 mod expected;
 mod files;
+mod handshake;
 mod harm;
+mod owner;
 mod rims;
 mod rules;
 mod sets;
