@@ -34,17 +34,6 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Lower-case hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // INVARIANT: writing to a `String` cannot fail.
-        write!(text, "{byte:02x}").expect("a `String` takes all text");
-    }
-    text
-}
-
 /// `N` bytes of lower-case hexadecimal, and nothing else.
 pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {

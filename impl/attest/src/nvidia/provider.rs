@@ -26,6 +26,14 @@ impl Provider {
         Self::AwsLc,
     ];
 
+    /// The fastest of this build.
+    pub const fn fastest() -> Self {
+        #[cfg(feature = "aws-lc-rs")]
+        return Self::AwsLc;
+        #[cfg(not(feature = "aws-lc-rs"))]
+        Self::Ring
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ring => "ring",
