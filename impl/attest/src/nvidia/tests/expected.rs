@@ -192,6 +192,20 @@ fn hs_26_rim_of_the_right_version_with_other_values_is_rejected() {
 }
 
 #[test]
+fn hs_21_reasons_are_as_documented() {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/evidence.md"));
+    let page = page.unwrap();
+    let mut codes = std::collections::BTreeSet::new();
+    for reason in Reason::ALL {
+        let row = format!("| `{}` | {} | {} |", reason.code(), reason.text(), reason.advice());
+        assert!(page.contains(&row), "docs/evidence.md lacks: {row}");
+        assert!(codes.insert(reason.code()));
+    }
+    assert_eq!(page.matches("\n| `").count(), Reason::ALL.len());
+}
+
+#[test]
 fn hs_22_switch_report_is_no_gpu_report() {
     let text = String::from_utf8(file("switch/switch_evidence_ls10.json")).unwrap();
     let [switch]: [serde_json::Value; 1] = serde_json::from_str(&text).unwrap();
