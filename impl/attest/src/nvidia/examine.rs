@@ -108,22 +108,29 @@ pub(super) fn rim(
 }
 
 /// Finds the GPU's two RIMs and compares every active index; gives the name of what it runs.
-/// [HS-26]
+///
+/// Where only one RIM is there, its indices are compared all the same, for people. [HS-26]
 pub(super) fn measurements(
     gpu: &ExaminedGpu<'_>,
     rims: &[Option<Arc<Rim>>],
     log: &mut Log,
 ) -> Option<Digest> {
     let both = gpu.report.as_ref().zip(gpu.chain.as_deref());
-    let references =
-        log.after(Step::References, both, |(report, chain)| references(report, chain, rims));
-    let all = gpu.report.as_ref().zip(references);
-    log.after(Step::Measurements, all, |(report, (driver, vbios))| {
-        none_of(compare(report, driver, vbios))?;
-        let chip = gpu.chain.as_deref().map_or("", DeviceChain::chip).as_bytes();
-        let pins = [chip, driver.sha256().as_bytes(), vbios.sha256().as_bytes()];
-        Ok::<_, Findings>(hash(STATE, &pins))
-    })
+    let [driver, vbios] = match both {
+        Some((report, chain)) => references(report, chain, rims),
+        None => [Err(Reason::DriverRimAbsent), Err(Reason::VbiosRimAbsent)],
+    };
+    log.after(Step::References, both, |_| {
+        let absent = [driver, vbios].into_iter().filter_map(Result::err);
+        none_of(absent.map(Finding::whole).collect())
+    });
+    let found = driver.ok().or(vbios.ok()).and(gpu.report.as_ref());
+    log.after(Step::Measurements, found, |report| {
+        none_of(compare(report, driver.ok(), vbios.ok()))
+    })?;
+    let chip = gpu.chain.as_deref()?.chip().as_bytes();
+    let pins = [chip, driver.ok()?.sha256().as_bytes(), vbios.ok()?.sha256().as_bytes()];
+    Some(hash(STATE, &pins))
 }
 
 /// The one driver RIM and the one VBIOS RIM of this GPU.
@@ -131,7 +138,7 @@ fn references<'r>(
     report: &Report<'_>,
     chain: &DeviceChain,
     rims: &'r [Option<Arc<Rim>>],
-) -> Result<(&'r Rim, &'r Rim), Findings> {
+) -> [Result<&'r Rim, Reason>; 2] {
     let of = |is: fn(&Rim, &Report<'_>) -> bool, absent| {
         let mut found = rims.iter().flatten().filter(|rim| is(rim, report));
         match (found.next(), found.next()) {
@@ -141,18 +148,7 @@ fn references<'r>(
             (None, _) => Err(absent),
         }
     };
-    let driver = of(is_driver, Reason::DriverRimAbsent);
-    let vbios = of(is_vbios, Reason::VbiosRimAbsent);
-    match (driver, vbios) {
-        (Ok(driver), Ok(vbios)) => Ok((driver, vbios)),
-        (driver, vbios) => {
-            let faults = [driver.err(), vbios.err()].into_iter().flatten();
-            Err(none_of(faults.map(Finding::whole).collect()).err().unwrap_or_else(|| {
-                // INVARIANT: one of the two is an error.
-                Reason::DriverRimAbsent.into()
-            }))
-        }
-    }
+    [of(is_driver, Reason::DriverRimAbsent), of(is_vbios, Reason::VbiosRimAbsent)]
 }
 
 fn is_driver(rim: &Rim, report: &Report<'_>) -> bool {

@@ -120,8 +120,8 @@ fn details(examined: &Examined<'_>, gpu: &ExaminedGpu<'_>, step: Step) -> Vec<No
 fn fields(report: &Report<'_>) -> Vec<Node> {
     let length = report.signed().len() + report.signature().len();
     let head = [
-        Node::new(format!("{length} bytes, {BLOCKS} measurements")),
-        Node::new(format!("nonce                 {}", hex(report.nonce().as_bytes()))),
+        Node::new(format!("    {length} bytes, {BLOCKS} measurements")),
+        Node::new(format!("    nonce                 {}", hex(report.nonce().as_bytes()))),
     ];
     let opaque = report.opaque();
     let field = |(kind, value): &(u16, &[u8])| {
@@ -129,7 +129,7 @@ fn fields(report: &Report<'_>) -> Vec<Node> {
             "VBIOS version" => opaque.vbios().to_owned(),
             name => value_of(name, value),
         };
-        Node::new(format!("{kind:>3} {:<18}{shown}", Opaque::name(*kind)))
+        Node::new(format!("{kind:>3} {:<22}{shown}", Opaque::name(*kind)))
     };
     head.into_iter().chain(opaque.fields().iter().map(field)).collect()
 }

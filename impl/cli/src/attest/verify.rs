@@ -112,10 +112,15 @@ impl Examined<'_> {
         for (number, gpu) in (1..).zip(&self.examination.gpus) {
             println!("  GPU {number}  {}", summary(gpu));
         }
-        for (gpu, finding) in self.findings() {
-            let of = gpu.map_or(String::new(), |gpu| format!("GPU {}: ", u16::from(gpu) + 1));
-            println!("  {}  {of}{finding}", finding.reason.code());
-            println!("      {}", finding.reason.advice());
+        for code in self.codes() {
+            let of: Vec<_> = self.findings().filter(|(_, f)| f.reason.code() == code).collect();
+            let Some((_, first)) = of.first() else { continue };
+            let places: Vec<String> = of.iter().filter_map(|(gpu, f)| place(*gpu, *f)).collect();
+            println!("  {code}  {}", first.reason.text());
+            if !places.is_empty() {
+                println!("      at {}", places.join("; "));
+            }
+            println!("      -> {}", first.reason.advice());
         }
         if self.args.policy.is_none() {
             println!("  without a policy this says what NVIDIA signed, not what the owner admits");
@@ -130,6 +135,14 @@ pub fn summary(gpu: &ExaminedGpu<'_>) -> String {
     let opaque = report.opaque();
     let mode = opaque.mode().map_or("no mode", |mode| mode.name());
     format!("{device}, driver {}, VBIOS {}, {mode}", opaque.driver(), opaque.vbios())
+}
+
+/// `GPU 1, measurement 9`; none where it is about the whole.
+fn place(gpu: Option<u8>, finding: Finding) -> Option<String> {
+    let gpu = gpu.map(|gpu| format!("GPU {}", u16::from(gpu) + 1));
+    let at = Some(finding.place.to_string()).filter(|place| !place.is_empty());
+    let parts: Vec<String> = gpu.into_iter().chain(at).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 fn finding(gpu: Option<u8>, finding: Finding) -> Value {
