@@ -153,6 +153,9 @@ type Roles = (Option<Option<u8>>, Option<KeyUsage>);
 fn extensions(certificate: &Certificate) -> Result<Roles, Reason> {
     let (mut ca, mut usage) = (None, None);
     let extensions = certificate.tbs_certificate.extensions.as_deref().unwrap_or_default();
+    if extensions.len() > MOST_EXTENSIONS {
+        return Err(Reason::ChainExtension);
+    }
     for (at, extension) in extensions.iter().enumerate() {
         let id = extension.extn_id;
         if extensions.iter().skip(at + 1).any(|other| other.extn_id == id) {
@@ -175,6 +178,8 @@ fn extensions(certificate: &Certificate) -> Result<Roles, Reason> {
     Ok((ca, usage))
 }
 
+/// More than any certificate of these chains has; each is compared with every other.
+const MOST_EXTENSIONS: usize = 32;
 const ECDSA_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
 const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const SECP384R1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");

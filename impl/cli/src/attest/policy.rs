@@ -70,24 +70,7 @@ fn draft(args: &DraftArgs) -> Result<(), Failure> {
     let gpus = intake.gpus();
     let case = Case { gpus: &gpus, rims: &intake.rims, nonce: None, at: args.from, rules: None };
     let examination = Verifier::new(Provider::fastest()).examine(&case, Depth::Everything);
-    let mut written = WrittenPolicy {
-        version: 1,
-        not_before: args.from.to_string(),
-        not_after: args.until.to_string(),
-        chips: vec![],
-        devices: vec![],
-        drivers: vec![],
-        driver_floor: String::new(),
-        vbios: vec![],
-        vbios_floor: String::new(),
-        rims: vec![],
-        rims_as_of: None,
-        modes: vec![],
-        gpus: u8::try_from(gpus.len()).unwrap_or(u8::MAX),
-        revocations_floor: 1,
-        token_issuers: vec![],
-        token_measurements: args.cpu_measurements.iter().map(|m| hex(m)).collect(),
-    };
+    let mut written = WrittenPolicy::blank(args, gpus.len());
     for gpu in &examination.gpus {
         let (Some(report), Some(chain)) = (&gpu.report, &gpu.chain) else {
             return Err(Failure::refused("a report or chain cannot be read: see `explain`"));
@@ -183,6 +166,28 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
 }
 
 impl WrittenPolicy {
+    /// What does not come from the Evidence.
+    fn blank(args: &DraftArgs, gpus: usize) -> Self {
+        Self {
+            version: 1,
+            not_before: args.from.to_string(),
+            not_after: args.until.to_string(),
+            chips: vec![],
+            devices: vec![],
+            drivers: vec![],
+            driver_floor: String::new(),
+            vbios: vec![],
+            vbios_floor: String::new(),
+            rims: vec![],
+            rims_as_of: None,
+            modes: vec![],
+            gpus: u8::try_from(gpus).unwrap_or(u8::MAX),
+            revocations_floor: 1,
+            token_issuers: vec![],
+            token_measurements: args.cpu_measurements.iter().map(|m| hex(m)).collect(),
+        }
+    }
+
     fn read(&self) -> Result<Policy, String> {
         Ok(Policy {
             version: self.version,

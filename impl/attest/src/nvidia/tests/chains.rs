@@ -267,6 +267,9 @@ fn hs_23_extension_twice_or_critical_and_unknown_is_refused() {
     let twice =
         Chain::refused(|c| c.plans[2].extensions = vec![extension(false), extension(false)]);
     assert_eq!(twice, (Reason::ChainExtension, Place::Certificate(2)));
+    let many = (0..40).map(|n| (vec![1, 3, 6, 1, 4, 1, 99999, n], vec![5, 0], false));
+    let many = Chain::refused(|c| c.plans[2].extensions = many.collect());
+    assert_eq!(many, (Reason::ChainExtension, Place::Certificate(2)));
 }
 
 #[test]

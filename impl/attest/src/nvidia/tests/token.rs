@@ -1,7 +1,7 @@
 //! The CPU half: one token, one encoding, one issuer, and a key that is there.
 
 use split_custody_keys::SigningKey;
-use split_custody_protocol::suite::{Bytes, Digest, VerifyKey};
+use split_custody_protocol::suite::{Digest, VerifyKey};
 use split_custody_protocol::wire::encode;
 
 use super::files::{Set, time};
@@ -142,9 +142,24 @@ fn hs_29_half_with_a_flipped_bit_is_rejected() {
 }
 
 #[test]
-fn hs_13_platform_follows_the_cpu() {
-    assert_ne!(platform_id(&UEID), platform_id(&[2; 33]));
-    assert!(Bytes::<64>::new(platform_id(&UEID).as_bytes().to_vec()).is_some());
+fn hs_13_device_id_is_the_formula_for_one_gpu() {
+    let accepted = Set::full().outcome().unwrap();
+    let spki = accepted.identities().next().unwrap().to_vec();
+    assert_eq!(spki.len(), 120);
+    let platform = platform_id(&UEID);
+    let reference = split_custody_spec::reference::device_id(&spki, platform.as_bytes());
+    assert_eq!(device_id([spki.as_slice()], &platform).as_bytes(), &reference);
+}
+
+#[test]
+fn hs_13_device_id_follows_every_gpu_and_the_cpu_and_no_order() {
+    let (one, other) = ([1; 120].as_slice(), [2; 120].as_slice());
+    let platform = platform_id(&UEID);
+    let both = device_id([one, other], &platform);
+    assert_eq!(both, device_id([other, one], &platform));
+    assert_ne!(both, device_id([one], &platform));
+    assert_ne!(both, device_id([one, one], &platform));
+    assert_ne!(both, device_id([one, other], &platform_id(&[2; 33])));
 }
 
 const UEID32: Digest = Digest::new([1; 32]);
