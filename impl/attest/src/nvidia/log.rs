@@ -99,7 +99,7 @@ impl Log {
         step: Step,
         check: impl FnOnce() -> Result<T, E>,
     ) -> Option<T> {
-        if self.depth == Depth::FirstFailure && self.first().is_some() {
+        if self.is_over() {
             self.push(step, State::NotReached);
             return None;
         }
@@ -131,6 +131,10 @@ impl Log {
         }
     }
 
+    pub(super) fn not_reached(&mut self, step: Step) {
+        self.push(step, State::NotReached);
+    }
+
     pub(super) fn not_asked(&mut self, step: Step) {
         self.push(step, State::NotAsked);
     }
@@ -152,6 +156,11 @@ impl Log {
             };
             found.iter().map(|finding| (entry.gpu, *finding))
         })
+    }
+
+    /// Whether an earlier failure is enough: no more checks are run.
+    pub(super) fn is_over(&self) -> bool {
+        self.depth == Depth::FirstFailure && self.first().is_some()
     }
 
     pub(super) fn first(&self) -> Option<Finding> {

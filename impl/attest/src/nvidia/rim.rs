@@ -106,9 +106,9 @@ impl Rim {
 
 impl BadRim {
     /// Every finding; a RIM that does not hold may be old too.
-    pub(super) fn all(self, number: u8, at: UnixTime) -> Vec<Finding> {
+    pub(super) fn all(&self, number: u8, at: UnixTime) -> Vec<Finding> {
         let old = check_time(&self.certs, number, at).err();
-        self.findings.into_iter().chain(old).collect()
+        self.findings.iter().copied().chain(old).collect()
     }
 }
 

@@ -7,7 +7,9 @@ use split_custody_protocol::wire::encode;
 use super::files::{Set, time};
 use super::owner::{CPU_IMAGE, NOW, Owner, UEID, evidence, gpu_half, list, now};
 use crate::RejectReason;
-use crate::nvidia::{Appraiser, CpuHalf, Policy, Provider, Reason, Token, Verifier, platform_id};
+use crate::nvidia::{
+    Appraiser, CpuHalf, Policy, Provider, Reason, Token, Verifier, device_id, platform_id,
+};
 
 const DATA: Digest = Digest::new([0xda; 32]);
 
