@@ -64,7 +64,9 @@ impl Recorded {
         let rims = rims.into_iter().collect::<Result<_, _>>()?;
         let end = "-----END CERTIFICATE-----";
         let pem = std::str::from_utf8(&chain)?.split_inclusive(end).map(str::trim);
-        let certificates = pem.map(Certificate::from_pem).collect::<Result<_, _>>()?;
+        let certificates = pem
+            .map(|pem| Certificate::from_pem(pem).map_err(|error| error.to_string()))
+            .collect::<Result<_, _>>()?;
         Ok(Self { report, chain, rims, certificates })
     }
 
