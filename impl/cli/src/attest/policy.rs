@@ -22,7 +22,7 @@ use super::rules::owner;
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Written {
-    Policy(WrittenPolicy),
+    Policy(Box<WrittenPolicy>),
     Revocations(WrittenRevocations),
 }
 
@@ -97,7 +97,7 @@ fn draft(args: &DraftArgs) -> Result<(), Failure> {
     written.modes.dedup();
     written.driver_floor = written.drivers.first().cloned().unwrap_or_default();
     written.vbios_floor = written.vbios.first().cloned().unwrap_or_default();
-    println!("{}", serde_json::to_string_pretty(&Written::Policy(written))?);
+    println!("{}", serde_json::to_string_pretty(&Written::Policy(Box::new(written)))?);
     Ok(())
 }
 
@@ -141,7 +141,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     let (written, digest) = match (&policy, KnownRevocations::verify(&key, &signed)) {
         (Ok(known), _) => {
             let digest = hex(known.digest().as_bytes());
-            (Written::Policy(WrittenPolicy::of(known.policy())), Some(digest))
+            (Written::Policy(Box::new(WrittenPolicy::of(known.policy()))), Some(digest))
         }
         (Err(_), Ok(known)) => {
             (Written::Revocations(WrittenRevocations::of(known.revocations())), None)

@@ -127,7 +127,7 @@ fn params(plan: &Plan) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, plan.name.as_str());
-    params.is_ca = plan.ca.clone();
+    params.is_ca = plan.ca;
     params.key_usages.clone_from(&plan.usages);
     params.not_before = date_time_ymd(2020, 10, 17);
     params.not_after = date_time_ymd(2100, 1, 1);
@@ -171,7 +171,10 @@ fn tcb_info(fields: &[(u8, Vec<u8>)]) -> Vec<u8> {
     sequence(&fields)
 }
 
-fn tcb_fields() -> Vec<(u8, Vec<u8>)> {
+/// Tag and body of each field.
+type Fields = Vec<(u8, Vec<u8>)>;
+
+fn tcb_fields() -> Fields {
     vec![
         (0x80, b"NVIDIA".to_vec()),
         (0x81, b"GH100 A01 GSP".to_vec()),
@@ -180,7 +183,7 @@ fn tcb_fields() -> Vec<(u8, Vec<u8>)> {
     ]
 }
 
-fn with_tcb(change: impl FnOnce(&mut Vec<(u8, Vec<u8>)>)) -> Result<DeviceChain, Finding> {
+fn with_tcb(change: impl FnOnce(&mut Fields)) -> Result<DeviceChain, Finding> {
     let mut fields = tcb_fields();
     change(&mut fields);
     let value = tcb_info(&fields);
@@ -217,7 +220,7 @@ fn hs_23_certificates_out_of_their_roles_are_refused() {
     use KeyUsagePurpose::{CrlSign, DigitalSignature, KeyCertSign};
     let role = |at| (Reason::ChainRole, Place::Certificate(at));
     let ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    assert_eq!(Chain::refused(|c| c.plans[0].ca = ca.clone()), role(0));
+    assert_eq!(Chain::refused(|c| c.plans[0].ca = ca), role(0));
     assert_eq!(Chain::refused(|c| c.plans[0].usages = vec![CrlSign]), role(0));
     assert_eq!(Chain::refused(|c| c.plans[0].usages = vec![]), role(0));
     let both = vec![DigitalSignature, KeyCertSign];
@@ -340,7 +343,7 @@ fn hs_24_tcb_info_of_secure_firmware_is_read() {
 
 #[test]
 fn hs_24_tcb_info_of_insecure_firmware_or_another_maker_is_refused() {
-    let changes: [fn(&mut Vec<(u8, Vec<u8>)>); 9] = [
+    let changes: [fn(&mut Fields); 9] = [
         |fields| fields[3].1[1] = 0x40,
         |fields| fields[3].1[1] = 0x20,
         |fields| fields[3].1[1] = 0x10,

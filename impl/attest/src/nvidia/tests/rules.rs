@@ -17,12 +17,15 @@ fn hs_27_policy_that_fits_accepts() {
     assert!(outcome.is_ok(), "{outcome:?}");
 }
 
+/// One field changed; it may take another digest and that of the VBIOS' RIM.
+type Change = fn(&mut Policy, Digest, Digest);
+
 #[test]
 fn hs_27_each_field_of_the_policy_alone_refuses() {
     let owner = Owner::new();
     let other = Digest::new([7; 32]);
     let vbios = sha256(&file(VBIOS_5E01));
-    let cases: [(fn(&mut Policy, Digest, Digest), Reason); 13] = [
+    let cases: [(Change, Reason); 13] = [
         (|p, _, _| p.not_before = time("2024-06-02"), Reason::PolicyNotNow),
         (|p, _, _| p.not_after = time("2024-06-01"), Reason::PolicyNotNow),
         (|p, _, _| p.chips = list(vec![text("GB100")]), Reason::ChipNotListed),
