@@ -17,12 +17,12 @@ use crate::nvidia::{DeviceChain, Finding, Place, Provider, Reason};
 
 /// One certificate before it is signed.
 #[derive(Clone)]
-struct Plan {
+pub(super) struct Plan {
     name: String,
     /// Who the certificate says its issuer is, where that is a lie.
     issuer: Option<String>,
-    ca: IsCa,
-    usages: Vec<KeyUsagePurpose>,
+    pub(super) ca: IsCa,
+    pub(super) usages: Vec<KeyUsagePurpose>,
     san: Option<(Vec<u64>, String)>,
     extensions: Vec<(Vec<u64>, Vec<u8>, bool)>,
     p256: bool,
@@ -43,9 +43,9 @@ impl Plan {
 }
 
 /// Five plans, leaf first, and the keys that sign them.
-struct Chain {
-    plans: [Plan; 5],
-    keys: [KeyPair; 5],
+pub(super) struct Chain {
+    pub(super) plans: [Plan; 5],
+    pub(super) keys: [KeyPair; 5],
     /// Certificate `.0` is signed by the key of certificate `.1` instead of its issuer's.
     signer: Option<(usize, usize)>,
 }
@@ -66,7 +66,7 @@ impl Chain {
         chain
     }
 
-    fn with(change: impl FnOnce(&mut Self)) -> Self {
+    pub(super) fn with(change: impl FnOnce(&mut Self)) -> Self {
         let mut chain = Self::new();
         change(&mut chain);
         for (plan, key) in chain.plans.iter().zip(&mut chain.keys) {
@@ -83,7 +83,7 @@ impl Chain {
         sequence(&[vec![2, 1, 1], key, sequence(&[fwid(FWID)])])
     }
 
-    fn certificate(&self, at: usize) -> Certificate {
+    pub(super) fn certificate(&self, at: usize) -> Certificate {
         let plan = &self.plans[at];
         let params = params(plan);
         let above = at + 1;

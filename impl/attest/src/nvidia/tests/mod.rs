@@ -3,6 +3,7 @@
 mod chains;
 mod expected;
 mod files;
+mod forged;
 mod handshake;
 mod harm;
 mod owner;
