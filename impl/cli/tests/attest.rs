@@ -82,6 +82,19 @@ fn hs_26_full_match_is_accepted_with_its_facts() {
 }
 
 #[test]
+fn hs_13_device_id_is_told_of_accepted_gpus_beside_a_named_cpu() {
+    let (one, other) = ("01".repeat(33), "02".repeat(33));
+    let told = |ask: &Ask<'_>, ueid: &str| {
+        json(&ask.run(&["--json", "--ueid", ueid]))["device_id"].clone()
+    };
+    let id = told(&Ask::FULL, &one);
+    assert_eq!(id.as_str().map(str::len), Some(64));
+    assert_ne!(id, told(&Ask::FULL, &other));
+    assert_eq!(told(&Ask { nonce: SHARED, ..Ask::FULL }, &one), Value::Null);
+    assert_eq!(Ask::FULL.accepted()["device_id"], Value::Null);
+}
+
+#[test]
 fn hs_30_time_decides() {
     assert_eq!(Ask { at: "2025-06-23T00:00:00Z", ..Ask::FULL }.rejected(), ["rim-not-valid-at"]);
     assert_eq!(Ask { at: "2026-11-23T00:00:00Z", ..Ask::FULL }.rejected(), ["rim-not-valid-at"]);

@@ -73,6 +73,9 @@ pub struct VerifyArgs {
     /// The time of appraisal, as in `2024-06-01T00:00:00Z`
     #[arg(long, value_name = "RFC3339")]
     pub at: UnixTime,
+    /// The id of the CPU beside these GPUs, to be told the device id: 66 hexadecimal digits
+    #[arg(long, value_name = "HEX", value_parser = unhex::<33>)]
+    pub ueid: Option<[u8; 33]>,
     /// The owner's signed policy; without one, only what NVIDIA signed is examined
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sha2::Digest as _;
 use split_custody_attest::nvidia::{
     Case, Depth, Entry, Examination, ExaminedGpu, Finding, Provider, Rim, State, Verifier,
+    device_id, platform_id,
 };
 use split_custody_protocol::suite::Digest;
 
@@ -67,6 +68,13 @@ impl Examined<'_> {
         }
     }
 
+    /// The id under which the owner enrols the device, of accepted GPUs beside a named CPU. [HS-13]
+    fn device_id(&self) -> Option<String> {
+        let accepted = self.examination.outcome.as_ref().ok().filter(|_| self.is_accepted())?;
+        let platform = platform_id(&self.args.ueid?);
+        Some(hex(device_id(accepted.identities(), &platform).as_bytes()))
+    }
+
     fn codes(&self) -> Vec<&'static str> {
         let mut seen = BTreeSet::new();
         let codes = self.findings().map(|(_, finding)| finding.reason.code());
@@ -100,6 +108,7 @@ impl Examined<'_> {
             "at": self.args.at.to_string(),
             "nonce": hex(&self.args.nonce),
             "policy": policy,
+            "device_id": self.device_id(),
             "mode": accepted.map(|accepted| accepted.mode().number()),
             "states": states.map(|state| hex(state.as_bytes())).collect::<Vec<_>>(),
             "gpus": self.examination.gpus.iter().map(gpu).collect::<Vec<_>>(),
@@ -121,6 +130,9 @@ impl Examined<'_> {
                 println!("      at {}", places.join("; "));
             }
             println!("      -> {}", first.reason.advice());
+        }
+        if let Some(id) = self.device_id() {
+            println!("  device id  {id}");
         }
         if self.args.policy.is_none() {
             println!("  without a policy this says what NVIDIA signed, not what the owner admits");
