@@ -1,6 +1,6 @@
 //! Evidence: who makes it, and what an appraiser reads from it.
 //!
-//! Chapter 20. [`appraise`] gives a [`Verdict`](split_custody_protocol::effect::Verdict) or one
+//! Chapter 20. [`appraise()`] gives a [`Verdict`](split_custody_protocol::effect::Verdict) or one
 //! [`RejectReason`]; every check that fails rejects, and no check can be waived. A verdict is only
 //! what the Evidence says: whether its nonce is this session's, its device enrolled and its
 //! measurements admitted is decided by `protocol` alone. [HS-11] to [HS-16]
