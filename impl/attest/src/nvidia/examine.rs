@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 use super::UnixTime;
 use super::chain::DeviceChain;
 use super::compare::compare;
-use super::log::{Findings, Log, Step, none_of};
+use super::log::{Log, Step, none_of};
 use super::opaque::Mode;
 use super::provider::{Form, Provider};
 use super::reason::{Finding, Place, Reason};
@@ -72,12 +72,6 @@ pub(super) fn mode(report: &Report<'_>, rules: Option<Rules<'_>>) -> Result<(), 
     let mode = report.opaque().mode().ok_or(Reason::ModeContradictory)?;
     let admitted = rules.map_or(mode == Mode::Single, |rules| rules.policy.admits_mode(mode));
     admitted.then_some(()).ok_or(Reason::ModeNotAdmitted)
-}
-
-/// No certificate of the chain is revoked. [HS-27]
-pub(super) fn revocations(chain: &DeviceChain, rules: Rules<'_>) -> Result<(), Findings> {
-    let revocations = rules.revocations.ok_or(Reason::RevocationsAbsent)?;
-    none_of(revocations.check_chain(chain))
 }
 
 /// A verified RIM: in time, pinned, not revoked, and of one of these GPUs. [HS-25] [HS-27]

@@ -183,8 +183,9 @@ impl Verifier {
         log.after(Step::Mode, report.as_ref(), |report| examine::mode(report, case.rules));
         match case.rules {
             Some(rules) => {
-                log.after(Step::Revocations, chain.as_deref(), |chain| {
-                    examine::revocations(chain, rules)
+                let snapshot = chain.as_deref().zip(rules.revocations);
+                log.after(Step::Revocations, snapshot, |(chain, revocations)| {
+                    none_of(revocations.check_chain(chain)) // [HS-27]
                 });
                 log.after(Step::Policy, both, |(report, chain)| {
                     none_of(rules.policy.check_gpu(chain, report.opaque()))
