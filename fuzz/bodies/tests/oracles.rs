@@ -8,7 +8,10 @@ use split_custody_fuzz_bodies::fixtures::{self, Which};
 use split_custody_fuzz_bodies::sealed_open::{self, KeyIs, Opened, Outcome, Plan, Through};
 use split_custody_fuzz_bodies::watch::{CustodianWatch, DeviceWatch};
 use split_custody_fuzz_bodies::wire_mutate::{Flaw, Kind};
-use split_custody_fuzz_bodies::{safetensors_header, software_evidence, wire_decode, wire_mutate};
+use split_custody_fuzz_bodies::{
+    nvidia, nvidia_chain, nvidia_report, nvidia_rim, safetensors_header, software_evidence,
+    wire_decode, wire_mutate,
+};
 use split_custody_protocol::ids::{Budget, Counter, CustodianId, Epoch, LeaseId};
 use split_custody_protocol::suite::Signature;
 use split_custody_protocol::time::Span;
@@ -143,6 +146,57 @@ fn hs_13_appraiser_that_verifies_nothing_is_caught() {
     };
     let said = fails(|| software_evidence::check(&spliced, lax));
     assert!(said.contains("did not sign"), "{said}");
+}
+
+#[test]
+fn hs_22_report_parser_that_leaves_something_out_is_caught() {
+    let report = nvidia::genuine().report.as_slice();
+    let lax = |report: &[u8]| Some(report[..report.len() - 1].to_vec());
+    let said = fails(|| nvidia_report::check(report, lax, |_| true));
+    assert!(said.contains("HS-22"), "{said}");
+    let greedy = |_: &[u8]| {
+        std::hint::black_box(Vec::<u8>::with_capacity(1 << 20));
+        None
+    };
+    let said = fails(|| nvidia_report::check(report, greedy, |_| true));
+    assert!(said.contains("held"), "{said}");
+}
+
+#[test]
+fn hs_23_verifier_that_takes_any_report_or_none_is_caught() {
+    let genuine = nvidia::genuine().report.as_slice();
+    let mut changed = genuine.to_vec();
+    changed[100] ^= 1;
+    let said = fails(|| nvidia_report::check(&changed, |_| None, |_| true));
+    assert!(said.contains("did not sign"), "{said}");
+    let said = fails(|| nvidia_report::check(genuine, |_| None, |_| false));
+    assert!(said.contains("genuine"), "{said}");
+    nvidia_report::check(genuine, |_| None, nvidia_report::accepts);
+}
+
+#[test]
+fn hs_23_verifier_that_takes_another_chain_or_none_is_caught() {
+    let genuine = nvidia::genuine().chain.as_slice();
+    let of = |chain: &[u8]| Some((Vec::new(), format!("{}", chain.len())));
+    let said = fails(|| nvidia_chain::check(b"another", of));
+    assert!(said.contains("did not sign"), "{said}");
+    let said = fails(|| nvidia_chain::check(genuine, |_| None));
+    assert!(said.contains("genuine"), "{said}");
+    nvidia_chain::check(genuine, nvidia_chain::accepted);
+}
+
+#[test]
+fn hs_25_verifier_that_reads_what_nobody_signed_is_caught() {
+    let genuine = nvidia::genuine().rims[0].as_slice();
+    let said_of = |rim: &[u8]| {
+        let lax = || nvidia_rim::verified(genuine).map(|(_, p, g)| ("999.99".into(), p, g));
+        nvidia_rim::verified(rim).or_else(lax)
+    };
+    let said = fails(|| nvidia_rim::check(b"<wrapped/>", said_of));
+    assert!(said.contains("nobody signed"), "{said}");
+    let said = fails(|| nvidia_rim::check(genuine, |_| None));
+    assert!(said.contains("genuine"), "{said}");
+    nvidia_rim::check(genuine, nvidia_rim::verified);
 }
 
 const LEASE: LeaseId = LeaseId::new([7; 16]);

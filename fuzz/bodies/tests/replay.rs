@@ -20,6 +20,9 @@ targets! {
     sealed_open
     safetensors_header
     software_evidence
+    nvidia_report
+    nvidia_chain
+    nvidia_rim
     custodian_machine
     device_machine
 }

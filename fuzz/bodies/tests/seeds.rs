@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use split_custody_attest::{Measurements, SoftwareAttester};
 use split_custody_fuzz_bodies::fixtures::{self, LENGTHS, Which};
+use split_custody_fuzz_bodies::nvidia;
 use split_custody_keys::{SigningKey, hash_label};
 use split_custody_protocol::suite::{Digest, Label};
 use split_custody_protocol::wire::encode;
@@ -51,6 +52,17 @@ fn seeds_are_made() {
     for (name, header, data) in SMALL_FILES {
         let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![7; data]];
         seed("safetensors_header", name, &file.concat());
+    }
+    let genuine = nvidia::genuine();
+    seed("nvidia_report", "genuine", &genuine.report);
+    seed("nvidia_chain", "genuine", &genuine.chain);
+    seed("nvidia_rim", "genuine", &genuine.rims[0]);
+    for target in ["nvidia_report", "nvidia_chain", "nvidia_rim"] {
+        for byte in 0..16u8 {
+            let plan: Vec<u8> = (0..40u8).map(|i| i.wrapping_mul(5 + 2 * byte) ^ byte).collect();
+            seed(target, &format!("edits-{byte:02}"), &[&[byte], plan.as_slice()].concat());
+            seed(target, &format!("unchanged-{byte:02}"), &[byte]);
+        }
     }
     // Structured targets read a plan from the bytes: a few even patterns reach most of its arms.
     for target in STRUCTURED {

@@ -10,6 +10,7 @@ use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind};
 use split_custody_protocol::wire::message::Wire;
 use split_custody_protocol::wire::{ObjectKind, Signed, decode};
 
+use crate::nvidia::Finding;
 use crate::software::{CpuReport, GpuReport, device_id, platform_id};
 
 /// Which half of the Evidence.
@@ -42,6 +43,8 @@ pub enum RejectReason {
     SignatureInvalid(Half),
     #[error("the platform id is not that of the platform key")]
     PlatformIdDiffers,
+    #[error("NVIDIA Evidence: {0}")]
+    Nvidia(Finding),
 }
 
 impl RejectReason {
@@ -56,11 +59,14 @@ impl RejectReason {
             Self::SignatureInvalid(Half::Gpu) => "gpu-signature-invalid",
             Self::SignatureInvalid(Half::Cpu) => "cpu-signature-invalid",
             Self::PlatformIdDiffers => "platform-id-differs",
+            Self::Nvidia(finding) => finding.reason.code(),
         }
     }
 }
 
-/// Reads Evidence; any failure of either half rejects. [HS-16]
+/// Reads Evidence that needs neither policy nor clock; any failure of either half rejects. [HS-16]
+///
+/// NVIDIA Evidence needs both: see [`crate::nvidia::Appraiser`].
 pub fn appraise(evidence: &Evidence) -> Result<Verdict, RejectReason> {
     match evidence.kind {
         EvidenceKind::SOFTWARE => appraise_software(evidence),

@@ -49,6 +49,11 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Examine NVIDIA Evidence offline, and make the rules for it
+    Attest {
+        #[command(subcommand)]
+        command: crate::attest::args::AttestCommand,
+    },
     /// Compare every primitive in use with published vectors
     Selftest(SelftestArgs),
     /// Measure, beside the floor of the same run

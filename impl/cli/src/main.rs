@@ -15,6 +15,7 @@ macro_rules! say_on {
 }
 
 mod args;
+mod attest;
 mod audit;
 mod bench;
 mod control;
@@ -73,6 +74,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Lease(args) => load::lease(&args),
         Command::Revoke(args) => revoke::run(&args),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::run(&args),
+        Command::Attest { command } => attest::run(&command),
         Command::Selftest(args) => selftest::run(&args),
         Command::Bench { command: BenchCommand::Open(args) } => bench::open(&args),
     }
@@ -91,6 +93,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Lease(args) => args.json,
         Command::Revoke(args) => args.json,
         Command::Audit { command: AuditCommand::Verify(args) } => args.json,
+        Command::Attest { command } => command.json(),
         Command::Selftest(args) => args.json,
         Command::Bench { command: BenchCommand::Open(args) } => args.json,
     }

@@ -56,7 +56,7 @@ pub struct EvidenceKind(#[n(0)] u16);
 impl EvidenceKind {
     /// Development: two software keys sign. Isolation is whatever the operating system gives.
     pub const SOFTWARE: Self = Self(1);
-    /// A GPU report and a CPU-TEE report. Registered; not yet implemented.
+    /// GPU reports, and a token of the CPU's verifier.
     pub const NVIDIA_CC: Self = Self(2);
 
     pub const fn new(kind: u16) -> Self {

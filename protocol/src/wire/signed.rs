@@ -31,6 +31,10 @@ pub enum ObjectKind {
     Activation,
     SoftwareGpu,
     SoftwareCpu,
+    AppraisalPolicy,
+    Revocations,
+    CpuToken,
+    CpuProof,
 }
 
 impl ObjectKind {
@@ -46,6 +50,10 @@ impl ObjectKind {
             Self::Activation => "split-custody/v1/activation",
             Self::SoftwareGpu => "split-custody/v1/software-gpu",
             Self::SoftwareCpu => "split-custody/v1/software-cpu",
+            Self::AppraisalPolicy => "split-custody/v1/appraisal-policy",
+            Self::Revocations => "split-custody/v1/revocations",
+            Self::CpuToken => "split-custody/v1/cpu-token",
+            Self::CpuProof => "split-custody/v1/cpu-proof",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `custody custodian`: one custodian's process.
 
+mod appraiser;
 mod keys;
 mod store;
 
@@ -7,14 +8,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use split_custody_attest::appraise;
 use split_custody_keys::{ByteSuite, Outage, SoftCustody};
-use split_custody_protocol::effect::{Report, Verdict};
+use split_custody_protocol::effect::Report;
 use split_custody_protocol::role::{Custodian, CustodianConfig, CustodianInput, Recovered};
-use split_custody_protocol::wire::evidence::Evidence;
 use split_custody_runtime::clock::BootClock;
 use split_custody_runtime::driver::{Config, Observed, spawn};
-use split_custody_runtime::effects::{Appraiser, CustodianEffects};
+use split_custody_runtime::effects::CustodianEffects;
 use split_custody_runtime::pki::{load_identity, read_certificates};
 use split_custody_runtime::transport::{Limits, ServerTls, TcpAcceptor, TransportError, serve};
 use tokio::sync::mpsc;
@@ -26,6 +25,7 @@ use crate::files::hex;
 use crate::layout::Folder;
 use crate::role;
 
+use appraiser::Appraiser;
 use keys::Keys;
 pub use store::Store;
 
@@ -53,6 +53,7 @@ pub fn run(args: &CustodianArgs) -> Result<(), Failure> {
     if let Some(behind) = &boot.behind {
         eprintln!("custodian {id}: recovering: {behind}: operators must activate it [AUD-4]");
     }
+    let appraiser = Arc::new(Appraiser::load(&folder, owner)?);
     let keys = Arc::new(Keys::new(custody, boot.provision.as_deref()));
     let store = Arc::new(store.noting_provisions(Arc::clone(&keys)));
     let recovered = Recovered {
@@ -73,7 +74,7 @@ pub fn run(args: &CustodianArgs) -> Result<(), Failure> {
     let limits = Limits::default();
     let config_of_driver = Config {
         clock: BootClock,
-        effects: CustodianEffects::new(Arc::clone(&store) as _, keys, Arc::new(Software))?,
+        effects: CustodianEffects::new(Arc::clone(&store) as _, keys, appraiser)?,
         connect: None,
         limits,
         recorder,
@@ -107,15 +108,6 @@ pub fn run(args: &CustodianArgs) -> Result<(), Failure> {
         }
         Err(Failure::refused(format!("custodian {id} ended")))
     })
-}
-
-/// Reads Evidence of kind `software`.
-struct Software;
-
-impl Appraiser for Software {
-    fn appraise(&self, evidence: &Evidence) -> Option<Verdict> {
-        appraise(evidence).inspect_err(|why| eprintln!("evidence rejected: {}", chain(why))).ok()
-    }
 }
 
 async fn answer(ask: CustodianAsk, outage: Outage, store: Arc<Store>) -> Result<Value, Failure> {
