@@ -371,7 +371,7 @@ mod tests {
 
     /// The kernel alone, without the one that settles: a wrong chunk is gone, its neighbour is not.
     #[test]
-    fn seal_7_a_wrong_chunk_is_zero_before_the_verdict() {
+    fn seal_7_a_wrong_chunk_is_zero_before_the_verdict_and_its_tensor_after() {
         let (device, plain) = (shim(), vec![0x77; CHUNK_BYTES + 5]);
         let schedule = device.raw_schedule(&[1; 32], [2; 12]);
         let mut sealed = vec![0; plain.len() + 2 * TAG_BYTES];
@@ -379,7 +379,7 @@ mod tests {
         sealed[3] ^= 1;
         let (body, out) = (device.upload(&sealed).unwrap(), device.room(plain.len()).unwrap());
         let states = device.room(8).unwrap();
-        let tensor = TensorArgs {
+        let tensor = || TensorArgs {
             schedule: device.at(schedule.memory().unwrap()),
             sealed: device.at(&body),
             tags: TAGS_BEHIND,
@@ -392,11 +392,16 @@ mod tests {
             plain_stride: PLAIN,
             tag_stride: TAG,
         };
-        device.run_chunks("sc_open_chunks", 1, &[tensor]).unwrap();
+        device.run_chunks("sc_open_chunks", 1, &[tensor()]).unwrap();
         let mut opened = vec![1; plain.len()];
         device.driver().read(&out, &mut opened).unwrap();
         assert!(opened[..CHUNK_BYTES].iter().all(|byte| *byte == 0));
         assert_eq!(opened[CHUNK_BYTES..], plain[CHUNK_BYTES..]);
         assert_eq!(device.words(&states), Ok([status::TAG_WRONG, status::DONE]));
+        // With it, the neighbour goes too, on the device: nobody else has zeroed anything here.
+        let settled = device.open_tensor_args(&[tensor()]).unwrap();
+        assert_eq!(settled[0].verdict(), Err(ChunkError::ChunkTampered { index: 0 }));
+        device.driver().read(&out, &mut opened).unwrap();
+        assert!(opened.iter().all(|byte| *byte == 0));
     }
 }
