@@ -645,7 +645,8 @@ impl Leased {
     }
 
     fn state(&self) -> &'static str {
-        self.ledger.get(&LEASE).expect("the lease").state_name(self.now)
+        // What lapsed may be forgotten: then it is dead all the same.
+        self.ledger.get(&LEASE).map_or("Dead", |lease| lease.state_name(self.now))
     }
 
     fn take(&mut self, input: &str) -> Did {

@@ -77,8 +77,15 @@ impl Ledger {
     /// What has lapsed counts nowhere and is forgotten here; which lives are over is not. [RST-7]
     pub fn insert(&mut self, now: Instant, record: LeaseRecord, challenged: Instant, margin: Span) {
         self.leases.retain(|_, lease| now < lease.lapse);
-        self.supersede(&record);
-        for lease in self.leases.values_mut().filter(|l| l.record.device == record.device) {
+        self.appraised(&record.device, &record.incarnation);
+        // A later life was appraised while this was written: the lease counts, and ends nothing.
+        let standing = match self.life(&record.incarnation) {
+            Life::Latest => LeaseStanding::Live,
+            Life::Superseded => LeaseStanding::Superseded,
+        };
+        let replaces = standing == LeaseStanding::Live;
+        let of_device = |lease: &&mut Lease| replaces && lease.record.device == record.device;
+        for lease in self.leases.values_mut().filter(of_device) {
             if lease.record.incarnation != record.incarnation {
                 perform!(RST_6, lease.end(LeaseStanding::Superseded));
             } else if lease.record.manifest == record.manifest {
@@ -94,14 +101,14 @@ impl Ledger {
                 lapse,
                 counter: Counter::new(0),
                 answer: None,
-                standing: LeaseStanding::Live,
+                standing,
             },
         );
     }
 
     /// A lease read back at boot counts as committed at the start. [REV-10]
     pub fn read_back(&mut self, now: Instant, record: LeaseRecord, ttl_max: Span, margin: Span) {
-        self.supersede(&record);
+        self.appraised(&record.device, &record.incarnation);
         self.leases.insert(
             record.lease,
             Lease {
@@ -115,10 +122,14 @@ impl Ledger {
         );
     }
 
-    /// Notes the life that a record was granted to; an earlier one of its device is over. [RST-7]
-    fn supersede(&mut self, record: &LeaseRecord) {
-        let before = self.latest.insert(record.device, record.incarnation);
-        self.superseded.extend(before.filter(|before| *before != record.incarnation));
+    /// A release to this life was decided: an earlier one of its device is over from now on, also
+    /// while that release is still being written. [RST-7]
+    pub fn appraised(&mut self, device: &DeviceId, incarnation: &Incarnation) {
+        if self.superseded.contains(incarnation) {
+            return; // what is over ends nothing
+        }
+        let before = self.latest.insert(*device, *incarnation);
+        self.superseded.extend(before.filter(|before| before != incarnation));
     }
 
     /// Whether an incarnation is its device's latest here. [RST-7]
@@ -332,6 +343,23 @@ mod tests {
         assert_eq!(ledger.iter().count(), 2);
         assert_eq!(ledger.life(&Incarnation::new([1; 32])), Life::Superseded);
         assert_eq!(ledger.life(&Incarnation::new([2; 32])), Life::Latest);
+    }
+
+    #[test]
+    fn rst_7_a_life_is_over_once_a_later_one_was_appraised() {
+        let mut ledger = Ledger::default();
+        let at = Instant::from_millis;
+        ledger.insert(at(0), record(1, 1), at(0), MARGIN);
+        // A release to life 2 is decided while one to life 1 is still being written.
+        ledger.appraised(&DeviceId::new([1; 32]), &Incarnation::new([2; 32]));
+        assert_eq!(ledger.life(&Incarnation::new([1; 32])), Life::Superseded);
+        ledger.insert(at(1), record(2, 1), at(0), MARGIN);
+        assert_eq!(ledger.life(&Incarnation::new([2; 32])), Life::Latest);
+        let late = ledger.get(&LeaseId::new([2; 16])).expect("it was committed and counts");
+        assert_eq!(late.standing(), LeaseStanding::Superseded);
+        ledger.insert(at(2), record(3, 2), at(2), MARGIN);
+        let latest = ledger.get(&LeaseId::new([3; 16])).expect("a lease");
+        assert_eq!(latest.standing(), LeaseStanding::Live);
     }
 
     #[test]

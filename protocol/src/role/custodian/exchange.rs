@@ -109,7 +109,11 @@ impl Custodian {
             coverage: self.orders.coverage(&names),
             life: self.ledger.life(appraised.incarnation()),
         };
+        let life = (*appraised.device(), *appraised.incarnation());
         let decided = decide(appraised, &policy)?;
+        // From here on, not only from the commit: a request of an earlier life that is appraised
+        // while this one is written would be granted after it. [RST-7]
+        self.ledger.appraised(&life.0, &life.1);
         self.leases_made += 1;
         let drawn = suite.fresh(Draw::Lease.slot(self.leases_made));
         let mut lease = [0; LeaseId::SIZE];
