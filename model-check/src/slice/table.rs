@@ -271,7 +271,6 @@ fn reset() -> Vec<Slice> {
             // BOUND: a fourth attempt and a third disturbance made more than five million states.
             begin(wide, setup, Bounds { uses: 1, deferred: ON, ..bounds })
                 .serving()
-                .review()
                 .says("as the narrow slice with one use, and commits, HSM calls, scrubs and loads that fail")
                 .drops(drops),
         );
@@ -446,6 +445,8 @@ pub(super) const PINS: &[(&str, usize)] = &[
     ("activation-one", 1_293),
     ("reset-reset", 3_949),
     ("reset-block", 4_418),
+    ("reset-reset-wide", 85_612),
+    ("reset-block-wide", 87_908),
     ("reset-lease", 2_999),
     ("intruder-one", 200),
     ("intruder-stolen-leaf", 99),
