@@ -7,9 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use split_custody_protocol::ids::LeaseId;
-use split_custody_protocol::suite::{
-    AgreementKey, Digest, Incarnation, Nonce, Suite, secret_label,
-};
+use split_custody_protocol::suite::{AgreementKey, Incarnation, Nonce, Suite, secret_label};
 use split_custody_protocol::wire::challenge::Challenge;
 use split_custody_protocol::wire::evidence::Request;
 use split_custody_protocol::wire::grant::GrantStatement;
@@ -205,11 +203,6 @@ impl Knowledge {
             all.insert(*nonce.as_bytes(), nonce);
         }
         all.into_values().collect()
-    }
-
-    /// The digest under which a revocation is asked about.
-    pub fn order_digest(config: &Config, submit: &[u8]) -> Digest {
-        config.setup.order_digest(submit)
     }
 }
 

@@ -27,4 +27,3 @@ mod template;
 pub mod twin;
 
 pub use narrow::{Composed, compositions};
-pub use template::{orders, plain};

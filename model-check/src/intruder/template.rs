@@ -172,7 +172,7 @@ pub fn plain(config: &Config, custodian: u8, to: End, known: &Knowledge) -> Vec<
             all.extend(activations(config, known));
             all.push(Message::Query(Query { deployment: DEPLOYMENT }).to_frame());
             let revocation = config.setup.order(Verb::Revoke, 0, Principal::Operator);
-            let order = Knowledge::order_digest(config, &revocation);
+            let order = config.setup.order_digest(&revocation);
             all.push(Message::AwaitDead(AwaitDead { order }).to_frame());
             for lease in &known.leases {
                 for counter in [1, 2].map(Counter::new) {

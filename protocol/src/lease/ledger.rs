@@ -123,7 +123,7 @@ impl Ledger {
     }
 
     /// A release to this life was decided: an earlier one of its device is over from now on, also
-    /// while that release is still being written. [RST-7]
+    /// while that release is still being written. [RST-11]
     pub fn appraised(&mut self, device: &DeviceId, incarnation: &Incarnation) {
         if self.superseded.contains(incarnation) {
             return; // what is over ends nothing
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn rst_7_a_life_is_over_once_a_later_one_was_appraised() {
+    fn rst_11_a_life_is_over_once_a_later_one_was_appraised() {
         let mut ledger = Ledger::default();
         let at = Instant::from_millis;
         ledger.insert(at(0), record(1, 1), at(0), MARGIN);

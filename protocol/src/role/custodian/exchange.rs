@@ -112,7 +112,7 @@ impl Custodian {
         let life = (*appraised.device(), *appraised.incarnation());
         let decided = decide(appraised, &policy)?;
         // From here on, not only from the commit: a request of an earlier life that is appraised
-        // while this one is written would be granted after it. [RST-7]
+        // while this one is written would be granted after it. [RST-11]
         self.ledger.appraised(&life.0, &life.1);
         self.leases_made += 1;
         let drawn = suite.fresh(Draw::Lease.slot(self.leases_made));
