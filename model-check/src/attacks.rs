@@ -239,7 +239,7 @@ pub const ROWS: &[Row] = &[
         says: "An admission from before a revocation brings the device back.",
         doubles: &[],
         note: "A subject's highest serial decides and an admission takes the next one [REV-3]; \
-               stories of `protocol/tests/revocation.rs` show it. No slice has a second order yet.",
+               stories of `protocol/tests/all/revocation.rs` show it. No slice has a second order yet.",
     },
     Row {
         title: "message of another protocol or role",
@@ -259,7 +259,7 @@ pub const ROWS: &[Row] = &[
         says: "A version, suite, term or policy is stripped or replaced on the way.",
         doubles: &[],
         note: "Offers are in `th1`, terms and policy version under the grant's signature [HS-3] \
-               [HS-17] [REL-11]; stories of `protocol/tests/handshake.rs` and `release.rs`.",
+               [HS-17] [REL-11]; stories of `protocol/tests/all/handshake.rs` and `release.rs`.",
     },
     Row {
         title: "finish of another exchange",

@@ -1,0 +1,16 @@
+//! The stories and tables of every chapter, in one binary.
+
+mod audit;
+mod handshake;
+mod lease;
+mod pair;
+mod quorum;
+mod release;
+mod reset;
+mod review;
+mod revocation;
+mod rules;
+mod sealing;
+mod tables;
+mod vectors;
+mod wire;
