@@ -4,6 +4,8 @@
 //! sets of rules whose removal is that attack; `docs/attacks/` has a page for each, told from the
 //! shortest counterexample, and the list of rows. A row without a double says what stops it instead.
 
+mod fields;
+
 use crate::doubles::{DOUBLES, Double};
 use crate::property::property;
 use crate::slice::Slice;
@@ -59,6 +61,7 @@ pub fn index(steps: impl Fn(&str) -> Option<usize>) -> String {
         let pages = if pages.is_empty() { "none".into() } else { pages.join(", ") };
         text += &format!("| {} | {} | {pages} | {} |\n", row.title, row.says, row.note);
     }
+    text += &fields::table(link);
     text +=
         "\n## Pages\n\n| page | left out | steps | broken property |\n| --- | --- | --- | --- |\n";
     for double in DOUBLES {
@@ -82,19 +85,30 @@ pub const ROWS: &[Row] = &[
     Row {
         title: "relay",
         says: "Evidence of an honest device is forwarded into the adversary's own channel.",
-        doubles: &["own_entry_unchecked", "evidence_of_another_session", "relayed_gpu"],
+        doubles: &[
+            "own_entry_unchecked",
+            "evidence_of_another_session",
+            "relayed_gpu",
+            "channel_not_bound",
+        ],
         note: "The session binds every channel by its exporter and both leaf keys [HS-10].",
     },
     Row {
         title: "exporter from untrusted code",
         says: "TLS ends in the host, which hands the device the exporter of a channel of its choice.",
-        doubles: &["tls_ends_in_host"],
-        note: "TLS ends in the measured code [HS-2]; what is left without it is the device key.",
+        doubles: &["tls_ends_in_host", "device_key_not_bound"],
+        note: "TLS ends in the measured code [HS-2]. Without that the device key in the entry still keeps the shares from the host: `intruder-host` proves it.",
     },
     Row {
         title: "replay of old Evidence",
         says: "A report that was once genuine answers a new challenge.",
-        doubles: &["cpu_report_of_another_session", "evidence_of_another_session"],
+        doubles: &[
+            "cpu_report_of_another_session",
+            "evidence_of_another_session",
+            "challenge_not_bound",
+            "cpu_report_not_bound",
+            "gpu_evidence_of_another_session",
+        ],
         note: "The challenge is in `th1`, which is in the entry, which is in the session.",
     },
     Row {
@@ -130,7 +144,7 @@ pub const ROWS: &[Row] = &[
     Row {
         title: "answer not bound to the request",
         says: "A share goes to a key that the Evidence says nothing of.",
-        doubles: &["share_for_another_key"],
+        doubles: &["share_for_another_key", "device_key_not_bound"],
         note: "The device key is in the entry, and the share is sealed to it alone [REL-4].",
     },
     Row {
@@ -153,9 +167,8 @@ pub const ROWS: &[Row] = &[
     Row {
         title: "shares mixed from two requests",
         says: "Shares of two sessions or two sets are combined.",
-        doubles: &[],
-        note: "Each share opens only under its own request's key and context; removing QRM-4 alone \
-               changes nothing that can be observed. Stories of `protocol/tests` show the rule.",
+        doubles: &["grant_of_another_session"],
+        note: "A grant names its session [REL-8], only shares of one session combine [QRM-4], and each opens with the key of its own request alone [HS-8]: all three have to go.",
     },
     Row {
         title: "rollback of a custodian",
@@ -178,7 +191,7 @@ pub const ROWS: &[Row] = &[
     Row {
         title: "release that nobody can find",
         says: "A grant leaves before its leaf is durable.",
-        doubles: &["store_answers_early", "renewal_said_early"],
+        doubles: &["store_answers_early", "key_without_books", "renewal_said_early"],
         note: "What must be durable is withheld by the machine [REL-5].",
     },
     Row {
@@ -214,8 +227,13 @@ pub const ROWS: &[Row] = &[
     Row {
         title: "reset between attestation and use",
         says: "The device was reset after it attested; its old life goes on.",
-        doubles: &["old_life_renewed", "superseded_accepted", "old_output_leaves"],
-        note: "A new incarnation ends all others, and none comes back [RST-6] [RST-7].",
+        doubles: &[
+            "old_life_renewed",
+            "superseded_accepted",
+            "old_output_leaves",
+            "ended_only_when_written",
+        ],
+        note: "A new incarnation ends all others from its decision on, and none comes back [RST-6] [RST-7] [RST-11].",
     },
     Row {
         title: "reset suppressed or faked",
@@ -237,55 +255,50 @@ pub const ROWS: &[Row] = &[
     Row {
         title: "old admission replayed",
         says: "An admission from before a revocation brings the device back.",
-        doubles: &[],
-        note: "A subject's highest serial decides and an admission takes the next one [REV-3]; \
-               stories of `protocol/tests/all/revocation.rs` show it. No slice has a second order yet.",
+        doubles: &["old_admission_counts"],
+        note: "A subject's highest serial decides, a revocation wins ties, and an admission takes the next serial [REV-3].",
     },
     Row {
         title: "message of another protocol or role",
         says: "A signature or hash made for one purpose is used for another.",
-        doubles: &[],
-        note: "Every hash has a label and every signature a kind [WIRE-4] [WIRE-5]; vectors and \
-               `rev_2_a_signature_for_an_activation_is_no_signature_for_an_order` show it.",
+        doubles: &["report_of_another_half"],
+        note: "Every hash has a label and every signature a kind [WIRE-4] [WIRE-5]. The kind alone (`SignedKind`) survives its removal: no two kinds of object have one shape.",
     },
     Row {
-        title: "reflection",
-        says: "An entry made for one role is shown in the other.",
-        doubles: &[],
-        note: "The role, both leaf keys and the exporter are in the entry; no custodian makes one.",
+        title: "reflection, or binding by the exporter alone",
+        says: "Evidence that is bound to a channel and not to its ends is shown at another end.",
+        doubles: &["exporter_only"],
+        note: "An entry has the role, both leaves and `th1` beside the exporter; no custodian makes one, so there is nothing to reflect, and the same flaw shows as a relay.",
     },
     Row {
         title: "downgrade",
         says: "A version, suite, term or policy is stripped or replaced on the way.",
-        doubles: &[],
-        note: "Offers are in `th1`, terms and policy version under the grant's signature [HS-3] \
-               [HS-17] [REL-11]; stories of `protocol/tests/all/handshake.rs` and `release.rs`.",
+        doubles: &["offer_not_bound"],
+        note: "Offers are in `th1` and in the exporter's context; terms and the policy's version are under the grant's signature [HS-3] [HS-17] [REL-11].",
     },
     Row {
         title: "finish of another exchange",
         says: "A message is taken in a state that it does not belong to.",
-        doubles: &[],
-        note: "Every state and input is compared with the chapter's table; what is not listed closes.",
+        doubles: &["grant_of_another_session"],
+        note: "Every state and input is compared with the chapter's table; what is not listed closes. A grant that fits the state still has to fit the session [REL-8].",
     },
     Row {
         title: "check skipped for an empty field",
         says: "A field is absent or empty and the verifier treats that as nothing to check.",
-        doubles: &[],
-        note: "Every field is mandatory and an empty one does not decode [WIRE-1]; fuzz target \
-               `wire_mutate`.",
+        doubles: &["unreadable_report_passes"],
+        note: "Every field is mandatory, an empty one does not decode [WIRE-1], and no report means no verdict [HS-12].",
     },
     Row {
         title: "AEAD nonce used twice",
         says: "A restored counter seals two messages under one key and nonce.",
-        doubles: &[],
-        note: "A device key serves one grant, and a DEK's message keys come from a random salt of 24 \
-               bytes [HS-8] [SEAL-5]: there is no counter to restore.",
+        doubles: &["device_key_kept"],
+        note: "A device key serves one session, and a DEK's message keys come from a random salt of 24 bytes [HS-8] [SEAL-5]: there is no counter to restore.",
     },
     Row {
         title: "plaintext on its way to the device",
         says: "The host reads a buffer between unwrapping and loading.",
-        doubles: &[],
-        note: "Only ciphertext is outside the device; the demo scans the others' memory for it.",
+        doubles: &["shares_open_in_host"],
+        note: "Only ciphertext is outside the device; the demo scans the memory of all others for it.",
     },
     Row {
         title: "too few custodians",

@@ -6,6 +6,7 @@
 //! removal because others cover it, `covered_by` says so.
 
 use split_custody_protocol::Rule;
+use split_custody_protocol::transcript::Field;
 
 use crate::slice::{Slice, slice};
 use crate::world::{Config, Facts, Lie, World};
@@ -16,6 +17,8 @@ pub struct Double {
     pub name: &'static str,
     /// Rules that the machines do not enforce.
     pub rules: &'static [Rule],
+    /// Fields that no transcript binds.
+    pub fields: &'static [Field],
     pub lie: Option<Lie>,
     /// A margin of this world, where the double is a parameter.
     pub margin: Option<u64>,
@@ -28,12 +31,20 @@ pub struct Double {
 }
 
 impl Double {
-    /// What is broken: rules by id, a lie, a parameter.
+    /// What is broken: rules by id, fields, a lie, a parameter.
     pub fn broken(&self) -> String {
         let rules = self.rules.iter().map(|rule| rule.id().to_owned());
+        let fields = self.fields.iter().map(|field| format!("{field:?}"));
         let lie = self.lie.map(|lie| format!("{lie:?}"));
         let margin = self.margin.map(|margin| format!("margin {margin}"));
-        rules.chain(lie).chain(margin).collect::<Vec<_>>().join(", ")
+        rules.chain(fields).chain(lie).chain(margin).collect::<Vec<_>>().join(", ")
+    }
+
+    /// From now on this thread leaves out what the double leaves out.
+    #[cfg(doubles)]
+    pub fn leave_out(&self) {
+        split_custody_protocol::doubles::skip(self.rules);
+        split_custody_protocol::doubles::leave_out(self.fields);
     }
 
     /// The slice with the double's lie and parameters, some facts watched, and where it begins.
@@ -46,7 +57,7 @@ impl Double {
         let mut config = slice.config(watched);
         // The way to where the slice begins was the honest one.
         let initial = slice.initial(&config);
-        config.lie = self.lie;
+        config.lie = self.lie.or(config.lie);
         (slice, config, initial)
     }
 }
@@ -95,6 +106,44 @@ pub const DOUBLES: &[Double] = &[
         "The CPU report's data are not compared with the session; any GPU signs its nonce.",
     ),
     skips(
+        "channel_not_bound",
+        &[],
+        "intruder-impostor",
+        "hs_10_grant_only_on_the_channel_of_its_session",
+        "Neither the channel nor the device's end of it is in the entry.",
+    )
+    .unbound(&[Field::EntryExporter, Field::EntryDeviceLeaf])
+    .covered_by(
+        "EntryExporter alone: the adversary's channel ends in another leaf than the device's",
+    ),
+    skips(
+        "challenge_not_bound",
+        &[],
+        "intruder-stolen-leaf",
+        "hs_10_grant_only_on_the_channel_of_its_session",
+        "Neither the channel nor the challenge is bound: what was said to one is said to another.",
+    )
+    .unbound(&[Field::EntryExporter, Field::Th1Challenge])
+    .covered_by("Th1Challenge alone: no two channels have one exporter"),
+    skips(
+        "cpu_report_not_bound",
+        &[],
+        "intruder-one",
+        "hs_11_grant_only_for_a_session_the_device_attested",
+        "The CPU report's data are made neither of the session nor of the GPU's Evidence.",
+    )
+    .unbound(&[Field::CpuSession, Field::CpuEvidence])
+    .covered_by("CpuSession alone: the GPU's Evidence in the data is of one session"),
+    skips(
+        "gpu_evidence_of_another_session",
+        &[Rule::HS_11],
+        "intruder-one",
+        "hs_11_grant_only_for_a_session_the_device_attested",
+        "The GPU's nonce is not compared, and the session is not in the CPU report's data.",
+    )
+    .unbound(&[Field::CpuSession])
+    .covered_by("either alone: the other binds the session"),
+    skips(
         "device_not_enrolled",
         &[Rule::HS_14],
         "handshake-one",
@@ -124,6 +173,66 @@ pub const DOUBLES: &[Double] = &[
     )
     .lies(Lie::TlsEndsInHost),
     skips(
+        "device_key_not_bound",
+        &[],
+        "intruder-host",
+        "rel_4_share_sealed_only_to_the_attested_key",
+        "TLS ends in the host, and the device key is not in the entry of its session.",
+    )
+    .unbound(&[Field::EntryDeviceKey])
+    .covered_by("TLS in the measured code alone: nobody but the device writes into its channel"),
+    skips(
+        "unreadable_report_passes",
+        &[],
+        "intruder-one",
+        "hs_11_grant_only_for_a_session_the_device_attested",
+        "A CPU report that cannot be read is skipped, as if nothing had to be compared.",
+    )
+    .lies(Lie::UnreadableReportPasses),
+    skips(
+        "report_of_another_half",
+        &[],
+        "intruder-one",
+        "hs_11_grant_only_for_a_session_the_device_attested",
+        "What a GPU signed is taken for what a CPU signed, and any GPU signs any nonce.",
+    )
+    .lies(Lie::AnyHalf),
+    skips(
+        "exporter_only",
+        &[],
+        "intruder-one",
+        "hs_10_grant_only_on_the_channel_of_its_session",
+        "The exporter alone binds the channel, and code of the host hands it to the device.",
+    )
+    .unbound(&[Field::EntryDeviceLeaf, Field::EntryTh1])
+    .lies(Lie::HostHandsExporter)
+    .covered_by("the exporter from the host alone: the entry has the leaf of the device and `th1`"),
+    skips(
+        "offer_not_bound",
+        &[],
+        "intruder-host",
+        "hs_3_grant_only_on_the_offer_that_was_made",
+        "TLS ends in the host, and the hello is neither in `th1` nor in the exporter's context.",
+    )
+    .unbound(&[Field::Th1Hello, Field::ContextHello])
+    .covered_by("either alone: the other binds the hello"),
+    skips(
+        "device_key_kept",
+        &[],
+        "intruder-one",
+        "hs_8_a_device_key_is_in_one_session",
+        "The device's generator is restored from a snapshot and draws the same key pair again.",
+    )
+    .lies(Lie::DeviceKeyKept),
+    skips(
+        "shares_open_in_host",
+        &[],
+        "handshake-two",
+        "rel_4_fewer_than_k_shares_outside",
+        "Shares are opened in a buffer of the host, on their way to the device.",
+    )
+    .lies(Lie::SharesOpenInHost),
+    skips(
         "share_for_another_key",
         &[Rule::HS_10],
         "intruder-impostor",
@@ -148,6 +257,15 @@ pub const DOUBLES: &[Double] = &[
         "REL-7 alone where each grant is needed for its share: no share fits its commitment",
     ),
     skips(
+        "grant_of_another_session",
+        &[Rule::REL_8, Rule::QRM_4],
+        "intruder-impostor-late",
+        "rev_8_no_use_past_the_bound",
+        "A grant of an earlier session is taken, and the device's key is the same as then.",
+    )
+    .lies(Lie::DeviceKeyKept)
+    .covered_by("both rules alone: the share was sealed to a key that is gone [HS-8]"),
+    skips(
         "relayed_gpu",
         &[Rule::HS_13, Rule::HS_14],
         "handshake-one",
@@ -161,6 +279,14 @@ pub const DOUBLES: &[Double] = &[
         "crash-one",
         "rel_3_leaf_durable_before_the_grant_leaves",
         "The store says that it has written before it has.",
+    )
+    .lies(Lie::StoreAnswersEarly),
+    skips(
+        "key_without_books",
+        &[],
+        "crash-one",
+        "rel_3_every_step_is_one_of_custody",
+        "The store says that it has written before it has, and the device has a key that no books explain.",
     )
     .lies(Lie::StoreAnswersEarly),
     skips(
@@ -286,6 +412,13 @@ pub const DOUBLES: &[Double] = &[
         "Signatures of orders are not counted, and the intruder signs one.",
     ),
     skips(
+        "old_admission_counts",
+        &[Rule::REV_3],
+        "intruder-readmitted",
+        "rel_6_no_grant_after_acknowledgement",
+        "An admission from before a revocation of the same serial counts more than it.",
+    ),
+    skips(
         "anchor_stands",
         &[],
         "revocation-crash",
@@ -363,6 +496,13 @@ pub const DOUBLES: &[Double] = &[
         "A superseded incarnation may come back.",
     ),
     skips(
+        "ended_only_when_written",
+        &[Rule::RST_11],
+        "reset-reset-wide",
+        "rst_7_no_grant_to_a_superseded_life",
+        "An old life ends when the grant to the new one is written, not when it is decided.",
+    ),
+    skips(
         "blocked_read_taints",
         &[],
         "reset-block",
@@ -401,6 +541,15 @@ pub const DOUBLES: &[Double] = &[
     ),
 ];
 
+/// Why a rule or field can be left out alone and nothing breaks on any smoke slice; `None` where
+/// something does. `cargo prove singles` compares.
+pub fn covered(name: &str) -> Option<&'static str> {
+    COVERED.iter().find(|(covered, _)| *covered == name).map(|(_, reason)| *reason)
+}
+
+/// Rules and fields that others cover, or whose harm no slice contains, each with the reason.
+pub const COVERED: &[(&str, &str)] = &[];
+
 const fn skips(
     name: &'static str,
     rules: &'static [Rule],
@@ -408,10 +557,15 @@ const fn skips(
     killed_by: &'static str,
     says: &'static str,
 ) -> Double {
-    Double { name, rules, lie: None, margin: None, slice, killed_by, says, covered_by: "" }
+    let (fields, lie, margin, covered_by) = (&[], None, None, "");
+    Double { name, rules, fields, lie, margin, slice, killed_by, says, covered_by }
 }
 
 impl Double {
+    const fn unbound(self, fields: &'static [Field]) -> Self {
+        Self { fields, ..self }
+    }
+
     const fn lies(self, lie: Lie) -> Self {
         Self { lie: Some(lie), ..self }
     }

@@ -157,11 +157,7 @@ fn run_all(jobs: Vec<Job>, bound: Bound, threads: usize) -> Vec<Done> {
 
 /// Depth-first through a whole slice, with every fact watched that its properties forbid.
 pub fn prove(slice: &Slice, bound: Bound) -> SliceResult {
-    let never: Vec<Fact> = properties()
-        .iter()
-        .filter(|property| property.slices.contains(&slice.name))
-        .map(|property| property.never)
-        .collect();
+    let never = forbidden(slice);
     let config = slice.config(Facts::of(&never));
     let search = search(slice, config, bound);
     let found = search.clone().prove();
@@ -175,6 +171,16 @@ pub fn prove(slice: &Slice, bound: Bound) -> SliceResult {
     SliceResult { slice: slice.clone(), found, pin_broken, violated }
 }
 
+fn forbidden(slice: &Slice) -> Vec<Fact> {
+    let claimed = properties().into_iter().filter(|p| p.slices.contains(&slice.name));
+    claimed.map(|property| property.never).collect()
+}
+
+/// Everything that the properties of a slice forbid.
+pub fn claimed(slice: &Slice) -> Facts {
+    Facts::of(&forbidden(slice))
+}
+
 /// Breadth-first to the nearest state of a slice that shows one fact.
 pub fn nearest(slice: &Slice, fact: Fact) -> Found {
     search(slice, slice.config(Facts::only(fact)), Bound(BREADTH)).nearest()
@@ -184,12 +190,15 @@ fn shortest(slice: &Slice, fact: Fact) -> Option<(Fact, usize)> {
     nearest(slice, fact).story.map(|story| (fact, story.len()))
 }
 
-fn search(slice: &Slice, config: Config, bound: Bound) -> Search {
+/// A slice as a search in which every rule holds.
+pub fn search(slice: &Slice, config: Config, bound: Bound) -> Search {
     Search {
         initial: slice.initial(&config),
         config,
         #[cfg(doubles)]
         skipped: Vec::new(),
+        #[cfg(doubles)]
+        left_out: Vec::new(),
         cap: bound.0,
     }
 }
@@ -277,6 +286,69 @@ pub fn mutants(only: Option<&str>, threads: usize) -> Vec<DoubleResult> {
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// What a set of rules and fields left out does to one slice.
+#[cfg(doubles)]
+#[derive(Clone, Debug)]
+pub struct Without {
+    pub slice: &'static str,
+    /// The properties that break in the nearest story in which one does, and its steps.
+    pub broken: Vec<&'static str>,
+    pub steps: usize,
+    /// Whether every state was seen, where nothing breaks.
+    pub exhaustive: bool,
+}
+
+/// Leaves out rules and fields, and looks for the nearest broken property of each slice.
+#[cfg(doubles)]
+pub fn without(left_out: &LeftOut, chosen: &[Slice], threads: usize) -> Vec<Without> {
+    let queue = Mutex::new(chosen.iter());
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                loop {
+                    let Some(slice) = queue.lock().expect("not poisoned").next() else { return };
+                    let result = left_out.on(slice);
+                    done.lock().expect("not poisoned").push(result);
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("not poisoned");
+    done.sort_by_key(|result| chosen.iter().position(|slice| slice.name == result.slice));
+    done
+}
+
+/// Rules that are not enforced, and fields that no transcript binds.
+#[cfg(doubles)]
+#[derive(Clone, Debug, Default)]
+pub struct LeftOut {
+    pub rules: Vec<split_custody_protocol::Rule>,
+    pub fields: Vec<split_custody_protocol::transcript::Field>,
+}
+
+#[cfg(doubles)]
+impl LeftOut {
+    fn on(&self, slice: &Slice) -> Without {
+        let claimed: Vec<Property> =
+            properties().into_iter().filter(|p| p.slices.contains(&slice.name)).collect();
+        let watched = Facts::of(&claimed.iter().map(|p| p.never).collect::<Vec<_>>());
+        let honest = slice.config(watched);
+        let search = Search {
+            initial: slice.initial(&honest),
+            config: honest,
+            skipped: self.rules.clone(),
+            left_out: self.fields.clone(),
+            cap: BREADTH,
+        };
+        let found = search.clone().nearest();
+        let facts = found.story.as_ref().map(|story| search.follow(story)).unwrap_or_default();
+        let broken = claimed.iter().filter(|p| facts.contains(p.never)).map(|p| p.id).collect();
+        let steps = found.story.map_or(0, |story| story.len());
+        Without { slice: slice.name, broken, steps, exhaustive: found.exhaustive }
+    }
+}
+
 /// One double: its owner's property alone, breadth-first; then who else breaks in that story.
 #[cfg(doubles)]
 pub fn run_double(double: &Double) -> DoubleResult {
@@ -284,7 +356,8 @@ pub fn run_double(double: &Double) -> DoubleResult {
         properties().into_iter().filter(|p| p.slices.contains(&double.slice)).collect();
     let of = |watched| {
         let (_, config, initial) = double.staged(watched);
-        Search { initial, config, skipped: double.rules.to_vec(), cap: BREADTH }
+        let (skipped, left_out) = (double.rules.to_vec(), double.fields.to_vec());
+        Search { initial, config, skipped, left_out, cap: BREADTH }
     };
     // INVARIANT: a unit test checks that every double names a property.
     let owner = crate::property::property(double.killed_by).expect("doubles name properties");

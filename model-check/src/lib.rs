@@ -11,6 +11,7 @@
 //! | [`mod@slice`] | which dimensions are open together, and within which bounds |
 //! | [`intruder`] | whatever an adversary can compose, found by asking the machines; its twin |
 //! | [`attacks`] | known attacks, and the doubles in which they work |
+//! | [`custody`] | who may hold which share when, in a hundred lines that the world refines |
 //! | [`property`] | what must never happen, with a witness that it could |
 //! | [`doubles`] | rules left out and facts lied about, each to be caught by its property |
 //! | [`story`], [`trace`] | a counterexample as sentences, as a diagram, as a file |
@@ -24,7 +25,10 @@
 //! TLS is two FIFO queues and an exporter. Bounded: every number of [`world::Bounds`].
 
 pub mod attacks;
+pub mod custody;
 pub mod doubles;
+#[cfg(feature = "search")]
+pub mod explore;
 pub mod frame;
 #[cfg(feature = "search")]
 pub mod harness;

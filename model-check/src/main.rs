@@ -1,9 +1,12 @@
 //! `prove`: check, mutants, cex, export, replay. Exit codes: 0 good, 1 a check failed, 2 usage.
 
 #[cfg(doubles)]
-use std::collections::BTreeMap;
+#[path = "prove/doubles.rs"]
+mod doubles;
+
 use std::fs;
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
@@ -11,23 +14,12 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-#[cfg(doubles)]
-use split_custody_model_check::attacks;
 use split_custody_model_check::doubles::{DOUBLES, Double, double};
-use split_custody_model_check::harness;
-#[cfg(doubles)]
-use split_custody_model_check::harness::DoubleResult;
-#[cfg(doubles)]
-use split_custody_model_check::property::property;
+use split_custody_model_check::explore::Explored;
+use split_custody_model_check::harness::{self, Bound};
 use split_custody_model_check::replay::replay;
 use split_custody_model_check::report;
-use split_custody_model_check::slice::Scope;
-#[cfg(doubles)]
-use split_custody_model_check::story;
-#[cfg(doubles)]
-use split_custody_model_check::trace::Trace;
-#[cfg(doubles)]
-use split_custody_model_check::world::Facts;
+use split_custody_model_check::slice::{Scope, slice, slices};
 use split_custody_model_check::world::Setup;
 use split_custody_protocol::reset::OnHostRead;
 use split_custody_protocol::trace::Entry;
@@ -63,12 +55,38 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
+    /// Leave out any rules (`HS-11`) and fields (`EntryExporter`) together, and see what breaks.
+    Without {
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// Only slices whose name contains this.
+        #[arg(long)]
+        slice: Option<String>,
+        #[arg(long, value_enum, default_value_t = ScopeName::Smoke)]
+        scope: ScopeName,
+    },
+    /// Leave out each rule and each field alone: what breaks, and what survives as it is listed.
+    Singles {
+        /// Only rules and fields whose name contains this.
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Tell the shortest counterexample of a broken double.
     Cex {
         double: String,
         /// Print a Mermaid sequence diagram instead.
         #[arg(long)]
         mermaid: bool,
+    },
+    /// Walk through a slice, or through a double, in a browser.
+    Explore {
+        /// A double; without one, all rules hold.
+        double: Option<String>,
+        /// The slice to walk through where no double is named.
+        #[arg(long, default_value = "handshake-one")]
+        slice: String,
+        #[arg(long, default_value = "127.0.0.1:3000")]
+        address: String,
     },
     /// Write the shortest counterexample of every double as a trace that can be replayed.
     Export { folder: PathBuf },
@@ -99,6 +117,16 @@ enum ScopeName {
     Night,
 }
 
+impl From<ScopeName> for Scope {
+    fn from(name: ScopeName) -> Self {
+        match name {
+            ScopeName::Smoke => Self::Smoke,
+            ScopeName::Review => Self::Review,
+            ScopeName::Night => Self::Night,
+        }
+    }
+}
+
 #[derive(Clone, Copy, ValueEnum)]
 enum Reaction {
     Block,
@@ -112,7 +140,11 @@ fn main() -> ExitCode {
         | Task::Cex { .. }
         | Task::Export { .. }
         | Task::Attacks { .. }
-        | Task::Twins) => doubles(&task),
+        | Task::Without { .. }
+        | Task::Singles { .. }
+        | Task::Explore { double: Some(_), .. }
+        | Task::Twins) => without_rules(&task),
+        Task::Explore { double: None, slice, address } => explore(&slice, &address),
         Task::Replay { folder, manifest, on_host_read } => {
             replay_folder(&folder, &manifest, on_host_read).map_err(Fault::Check)
         }
@@ -128,6 +160,7 @@ fn main() -> ExitCode {
 }
 
 /// Why a task was not done.
+#[derive(Debug)]
 enum Fault {
     /// A check failed, or an input is bad.
     Check(String),
@@ -160,12 +193,7 @@ fn check(scope: ScopeName, only: Option<&str>, json: bool) -> Result<ExitCode, F
         return Err(Fault::Usage("a build that can leave rules out proves nothing".into()));
     }
     let started = Instant::now();
-    let scope = match scope {
-        ScopeName::Smoke => Scope::Smoke,
-        ScopeName::Review => Scope::Review,
-        ScopeName::Night => Scope::Night,
-    };
-    let results = harness::check(scope, only, threads());
+    let results = harness::check(scope.into(), only, threads());
     if results.is_empty() {
         let only = only.unwrap_or_default();
         return Err(Fault::Usage(format!("no property of this scope has `{only}` in its id")));
@@ -179,14 +207,22 @@ fn check(scope: ScopeName, only: Option<&str>, json: bool) -> Result<ExitCode, F
     Ok(verdict(harness::passed(&results)))
 }
 
+#[cfg(doubles)]
+fn without_rules(task: &Task) -> Result<ExitCode, Fault> {
+    doubles::run(task)
+}
+
 /// Doubles need machines that can leave rules out: this very package, built with `--cfg doubles`.
 #[cfg(not(doubles))]
-fn doubles(task: &Task) -> Result<ExitCode, Fault> {
+fn without_rules(task: &Task) -> Result<ExitCode, Fault> {
     use std::env;
     use std::process::Command;
 
     // Before anything is built for a name that nothing bears.
-    if let Task::Cex { double, .. } | Task::Mutants { only: Some(double), .. } = task {
+    if let Task::Cex { double, .. }
+    | Task::Explore { double: Some(double), .. }
+    | Task::Mutants { only: Some(double), .. } = task
+    {
         known_double(double)?;
     }
 
@@ -209,148 +245,24 @@ fn doubles(task: &Task) -> Result<ExitCode, Fault> {
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-#[cfg(doubles)]
-fn doubles(task: &Task) -> Result<ExitCode, Fault> {
-    let started = Instant::now();
-    match task {
-        Task::Mutants { only, json } => {
-            if let Some(name) = only {
-                known_double(name)?;
-            }
-            let results = harness::mutants(only.as_deref(), threads());
-            let seconds = started.elapsed().as_secs_f64();
-            if *json {
-                print(&format!("{}\n", report::mutants_json(&results, seconds)));
-            } else {
-                print(&report::mutants_text(&results, seconds));
-            }
-            Ok(verdict(!results.is_empty() && results.iter().all(DoubleResult::killed)))
-        }
-        Task::Cex { double, mermaid } => counterexample(&known_double(double)?, *mermaid),
-        Task::Export { folder } => export(folder),
-        Task::Attacks { folder, check } => attacks(folder, *check),
-        Task::Twins => Ok(twins()),
-        _ => Err(Fault::Usage("not a task of doubles".into())),
-    }
-}
-
-#[cfg(doubles)]
-fn counterexample(double: &Double, as_diagram: bool) -> Result<ExitCode, Fault> {
-    let result = harness::run_double(double);
-    let story = result.story.ok_or_else(|| {
-        Fault::Check(format!("`{}` survived: nothing breaks `{}`", double.name, double.killed_by))
+/// The Explorer on a slice in which every rule holds, with everything watched that is claimed on it.
+fn explore(name: &str, address: &str) -> Result<ExitCode, Fault> {
+    let slice = slice(name).ok_or_else(|| {
+        let names: Vec<&str> = slices().iter().map(|slice| slice.name).collect();
+        Fault::Usage(format!("no slice `{name}`; there are: {}", names.join(", ")))
     })?;
-    // Told with the rules left out, as it was found.
-    split_custody_protocol::doubles::skip(double.rules);
-    let (slice, config, initial) = double.staged(Facts::default());
-    let lines = story::tell(&initial, &config, &story);
-    let ending = property(double.killed_by).map_or("", |property| property.broken);
-    print(&if as_diagram {
-        story::mermaid(&lines, ending)
-    } else {
-        story::page(double, &slice, &lines)
-    });
+    let search = harness::search(&slice, slice.config(harness::claimed(&slice)), Bound(usize::MAX));
+    serve(Explored { search, watched: "every property that is claimed on this slice" }, address)
+}
+
+fn serve(explored: Explored, address: &str) -> Result<ExitCode, Fault> {
+    // Asked first, since the Explorer panics where it cannot listen.
+    let listener = TcpListener::bind(address)
+        .map_err(|error| Fault::Usage(format!("cannot listen on `{address}`: {error}")))?;
+    drop(listener);
+    print(&format!("http://{address}/ until you end this process\n"));
+    explored.serve(address);
     Ok(ExitCode::SUCCESS)
-}
-
-/// One file a double; a file of a double that is gone stays, for git to show.
-#[cfg(doubles)]
-fn export(folder: &PathBuf) -> Result<ExitCode, Fault> {
-    let at = |path: &PathBuf, error| Fault::Check(format!("{}: {error}", path.display()));
-    fs::create_dir_all(folder).map_err(|error| at(folder, error))?;
-    let results = harness::mutants(None, threads());
-    for result in &results {
-        let Some(actions) = &result.story else { continue };
-        let trace = Trace {
-            double: result.double.name.to_owned(),
-            property: result.double.killed_by.to_owned(),
-            slice: result.double.slice.to_owned(),
-            broken: result.double.broken(),
-            actions: actions.clone(),
-        };
-        let path = folder.join(format!("{}.json", trace.double));
-        fs::write(&path, trace.to_json()).map_err(|error| at(&path, error))?;
-    }
-    print(&format!("{} traces in {}\n", results.len(), folder.display()));
-    Ok(verdict(results.iter().all(DoubleResult::killed)))
-}
-
-/// The pages of `docs/attacks`: one a double, and their index.
-#[cfg(doubles)]
-fn attacks(folder: &std::path::Path, check: bool) -> Result<ExitCode, Fault> {
-    let mut pages = BTreeMap::new();
-    let results = harness::mutants(None, threads());
-    for result in &results {
-        let Some(actions) = &result.story else { continue };
-        split_custody_protocol::doubles::skip(result.double.rules);
-        let (slice, config, initial) = result.double.staged(Facts::default());
-        let lines = story::tell(&initial, &config, actions);
-        let page = attacks::attack_page(&result.double, &slice, &lines);
-        pages.insert(format!("{}.md", result.double.name), page);
-    }
-    let steps = |name: &str| {
-        let result = results.iter().find(|result| result.double.name == name)?;
-        result.story.as_ref().map(Vec::len)
-    };
-    pages.insert("README.md".to_owned(), attacks::index(steps));
-    let at = |path: &std::path::Path, error| Fault::Check(format!("{}: {error}", path.display()));
-    for (name, page) in &pages {
-        let path = folder.join(name);
-        if !check {
-            fs::create_dir_all(folder).map_err(|error| at(folder, error))?;
-            fs::write(&path, page).map_err(|error| at(&path, error))?;
-        } else if fs::read_to_string(&path).ok().as_ref() != Some(page) {
-            let path = path.display();
-            return Err(Fault::Check(format!("{path} is old: cargo prove attacks docs/attacks")));
-        }
-    }
-    print(&format!("{} pages in {}\n", pages.len(), folder.display()));
-    Ok(verdict(results.iter().all(DoubleResult::killed)))
-}
-
-/// The intruder and its twin bring about the same worlds where every rule holds, and the same
-/// attacks where one is left out.
-#[cfg(doubles)]
-fn twins() -> ExitCode {
-    use split_custody_model_check::intruder::twin::{compare, smallest};
-    use split_custody_protocol::Rule;
-
-    let sets: [&[Rule]; 9] = [
-        &[],
-        &[Rule::HS_10],
-        &[Rule::HS_12],
-        &[Rule::HS_11, Rule::HS_12],
-        &[Rule::HS_14],
-        &[Rule::HS_16],
-        &[Rule::REL_7],
-        &[Rule::REV_2],
-        &[Rule::LEA_8],
-    ];
-    let mut good = true;
-    for rules in sets {
-        split_custody_protocol::doubles::skip(rules);
-        for slice in smallest() {
-            let compared = compare(&slice);
-            let agree =
-                if rules.is_empty() { compared.agree() } else { compared.agree_on_attacks() };
-            good &= agree;
-            let without: Vec<&str> = rules.iter().map(|rule| rule.id()).collect();
-            let without = if rules.is_empty() { "-".into() } else { without.join(" ") };
-            print(&format!(
-                "{:<9} {:<21} without {without:<12} oracle {:>5} states {:>5} steps, twin {:>5} and \
-                 {:>5}; attacks {} and {}\n",
-                if agree { "agree" } else { "DIFFER" },
-                compared.slice,
-                compared.lazy.unique,
-                compared.lazy.generated,
-                compared.eager.unique,
-                compared.eager.generated,
-                compared.lazy.broken.count(),
-                compared.eager.broken.count(),
-            ));
-        }
-    }
-    verdict(good)
 }
 
 fn replay_folder(

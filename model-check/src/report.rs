@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::doubles::DOUBLES;
+#[cfg(doubles)]
+use crate::harness::Without;
 use crate::harness::{DoubleResult, PropertyResult, SliceResult, Verdict};
 use crate::world::Bounds;
 
@@ -12,7 +15,11 @@ pub fn check_text(results: &[PropertyResult], seconds: f64) -> String {
     for result in results {
         if result.property.id != last {
             last = result.property.id;
-            text += &format!("\n{last}\n  {}\n", result.property.says);
+            let says = result.property.says;
+            text += &format!(
+                "\n{last}\n  {says}\n  seen to fail in: {}\n",
+                doubles_of(last).join(", ")
+            );
         }
         let SliceResult { slice, found, .. } = &result.slice;
         text += &format!(
@@ -56,6 +63,12 @@ pub fn check_text(results: &[PropertyResult], seconds: f64) -> String {
     )
 }
 
+/// The doubles that a property has to kill.
+fn doubles_of(property: &str) -> Vec<&'static str> {
+    let own = DOUBLES.iter().filter(|double| double.killed_by == property);
+    own.map(|double| double.name).collect()
+}
+
 /// What each slice opens, and what it leaves out.
 fn slices_text(results: &[PropertyResult]) -> String {
     let mut text = "\nslices (a property is claimed on its slices only)\n".to_owned();
@@ -97,6 +110,9 @@ pub fn bounds_text(bounds: &Bounds) -> String {
         ("failing drivers", bounds.deferred),
         ("skew", bounds.skew),
         ("stolen leaf", bounds.leaf_stolen),
+        ("stolen leaf of custodians", bounds.custodian_leaf_stolen),
+        ("readmitted", bounds.readmitted),
+        ("intruder", bounds.intruder),
         ("false shares", bounds.false_shares),
     ];
     let numbers = numbers.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}"));
@@ -120,6 +136,7 @@ pub fn check_json(results: &[PropertyResult], seconds: f64) -> Value {
                 "unique": found.unique,
                 "generated": found.generated,
                 "depth": found.depth,
+                "doubles": doubles_of(result.property.id),
                 "collision_bound": collision_bound(found.unique),
                 "seconds": found.seconds,
             })
@@ -134,6 +151,22 @@ pub fn check_json(results: &[PropertyResult], seconds: f64) -> Value {
     })
 }
 
+/// One slice of `cargo prove without`.
+#[cfg(doubles)]
+pub fn without_line(result: &Without) -> String {
+    match (result.broken.as_slice(), result.exhaustive) {
+        ([], true) => format!("{:<9} {}\n", "survives", result.slice),
+        ([], false) => format!("{:<9} {}\n", "TRUNCATED", result.slice),
+        _ => format!("{:<9} {}\n", "broken", killed_line(result)),
+    }
+}
+
+/// What broke, where, and how soon.
+#[cfg(doubles)]
+pub fn killed_line(result: &Without) -> String {
+    format!("{} on {}, {} steps", result.broken.join(", "), result.slice, result.steps)
+}
+
 /// `cargo prove mutants`.
 pub fn mutants_text(results: &[DoubleResult], seconds: f64) -> String {
     let mut text = String::new();
@@ -142,6 +175,7 @@ pub fn mutants_text(results: &[DoubleResult], seconds: f64) -> String {
             .rules
             .iter()
             .map(|rule| format!("without {}", rule.id()))
+            .chain(double.fields.iter().map(|field| format!("unbound {field:?}")))
             .chain(double.lie.map(|lie| format!("{lie:?}")))
             .chain(double.margin.map(|margin| format!("margin {margin}")))
             .collect();
@@ -181,6 +215,7 @@ pub fn mutants_json(results: &[DoubleResult], seconds: f64) -> Value {
             json!({
                 "name": double.name,
                 "rules": double.rules.iter().map(|rule| rule.id()).collect::<Vec<_>>(),
+                "fields": double.fields.iter().map(|f| format!("{f:?}")).collect::<Vec<_>>(),
                 "lie": double.lie.map(|lie| format!("{lie:?}")),
                 "slice": double.slice,
                 "owner": double.killed_by,

@@ -10,6 +10,10 @@ use stateright::{Checker, Model, Property};
 
 #[cfg(doubles)]
 use split_custody_protocol::Rule;
+#[cfg(doubles)]
+use split_custody_protocol::doubles;
+#[cfg(doubles)]
+use split_custody_protocol::transcript::Field;
 
 use crate::world::{Action, Config, Facts, World};
 
@@ -21,6 +25,9 @@ pub struct Search {
     /// Rules that this run does not enforce.
     #[cfg(doubles)]
     pub skipped: Vec<Rule>,
+    /// Fields that this run does not bind.
+    #[cfg(doubles)]
+    pub left_out: Vec<Field>,
     /// At most about this many generated states.
     pub cap: usize,
 }
@@ -38,9 +45,12 @@ pub struct Found {
 }
 
 impl Search {
-    fn skip_rules(&self) {
+    /// From now on this thread leaves out what this run leaves out.
+    pub(crate) fn leave_out(&self) {
         #[cfg(doubles)]
-        split_custody_protocol::doubles::skip(&self.skipped);
+        doubles::skip(&self.skipped);
+        #[cfg(doubles)]
+        doubles::leave_out(&self.left_out);
     }
 
     /// Depth-first through everything.
@@ -59,7 +69,7 @@ impl Search {
 
     /// Every watched fact that happened by the end of a list of actions.
     pub fn follow(&self, story: &[Action]) -> Facts {
-        self.skip_rules();
+        self.leave_out();
         let mut world = self.initial.clone();
         for action in story {
             world.step(&self.config, *action);
@@ -94,7 +104,7 @@ impl Model for Search {
     }
 
     fn next_state(&self, state: &World, action: Action) -> Option<World> {
-        self.skip_rules();
+        self.leave_out();
         let mut next = state.clone();
         next.step(&self.config, action);
         Some(next)

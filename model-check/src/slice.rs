@@ -6,7 +6,7 @@ mod table;
 
 use std::collections::BTreeSet;
 
-use crate::world::{Action, Bounds, Config, Facts, Setup, World};
+use crate::world::{Action, Bounds, Config, Facts, Lie, Setup, World};
 
 use table::PINS;
 pub use table::slices;
@@ -37,6 +37,8 @@ pub struct Slice {
     pub bounds: Bounds,
     pub liars: &'static [u8],
     pub start: Start,
+    /// What the slice supposes to be broken: its properties hold all the same.
+    pub lie: Option<Lie>,
     /// In one line, for the reviewer.
     pub says: &'static str,
     /// Dimensions that this slice leaves out.
@@ -49,7 +51,7 @@ impl Slice {
             setup: self.setup.clone(),
             bounds: self.bounds.clone(),
             liars: BTreeSet::from_iter(self.liars.iter().copied()),
-            lie: None,
+            lie: self.lie,
             watched,
         }
     }

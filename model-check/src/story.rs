@@ -6,6 +6,7 @@
 mod composed;
 mod consequences;
 mod diagram;
+mod svg;
 mod words;
 
 use crate::doubles::Double;
@@ -14,6 +15,7 @@ use crate::slice::{Slice, Start};
 use crate::world::{Action, Config, Peer, Said, World};
 
 pub use diagram::mermaid;
+pub use svg::svg;
 use words::{Moment, sentence};
 
 /// One thing that happened, told.

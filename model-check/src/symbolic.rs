@@ -72,11 +72,27 @@ pub struct SymbolicSuite {
     life: u64,
     /// How many true shares make the DEK.
     threshold: usize,
+    keys: Keys,
+}
+
+/// Where key pairs come from.
+#[derive(Clone, Copy, Debug)]
+enum Keys {
+    /// Each is drawn for itself.
+    Fresh,
+    /// All from one state of the generator: what a snapshot that is restored does.
+    One,
 }
 
 impl SymbolicSuite {
     pub const fn new(principal: Principal, life: u64, threshold: usize) -> Self {
-        Self { principal, life, threshold }
+        Self { principal, life, threshold, keys: Keys::Fresh }
+    }
+
+    /// The same suite, whose generator draws one key pair again and again.
+    #[must_use]
+    pub const fn with_one_key(self) -> Self {
+        Self { keys: Keys::One, ..self }
     }
 }
 
@@ -254,6 +270,10 @@ impl Suite for SymbolicSuite {
     }
 
     fn generate(&mut self, _: SuiteId, slot: u64) -> (DeviceSecret, AgreementKey) {
+        let slot = match self.keys {
+            Keys::Fresh => slot,
+            Keys::One => 0,
+        };
         let id = term("secret", &[&self.principal.bytes(), &slot.to_be_bytes()]);
         let mut value = [0; 8];
         value.copy_from_slice(&id[..8]);

@@ -147,6 +147,7 @@ rules! {
     RST_5 "RST-5" NoCleanIncarnation: "the device has no clean incarnation";
     RST_6 "RST-6" OtherLivesNotEnded: "leases of another incarnation were left renewable";
     RST_7 "RST-7" IncarnationSuperseded: "the incarnation was superseded";
+    RST_11 "RST-11" EarlierLifeNotEnded: "an earlier incarnation outlived the decision on a later one";
     AUD_4 "AUD-4" BehindAnchor: "the store is behind its anchor";
     AUD_5 "AUD-5" ActivationNotOurs: "the activation names another set, manifest or nonce";
     AUD_6 "AUD-6" ActivationLacksOrder: "the activation lacks an order that is known here";

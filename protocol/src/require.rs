@@ -2,7 +2,8 @@
 //!
 //! `require!(HS_10, condition)` returns the rule's violation unless the condition holds. Under the
 //! compiler flag `--cfg doubles`, which only the mutation run of the model checker sets, a named
-//! rule can be skipped on the current thread. No Cargo feature and no run-time switch does that.
+//! rule can be skipped, and a named field left out of its transcript, on the current thread. No
+//! Cargo feature and no run-time switch does that.
 
 use crate::error::{Rule, Violation};
 
@@ -43,6 +44,21 @@ macro_rules! perform {
 }
 pub(crate) use perform;
 
+/// A field of a transcript, as bytes; only a double leaves it out.
+#[cfg(not(doubles))]
+macro_rules! bound {
+    ($field:ident, $bytes:expr) => {
+        $bytes
+    };
+}
+#[cfg(doubles)]
+macro_rules! bound {
+    ($field:ident, $bytes:expr) => {
+        $crate::doubles::unless_left_out($crate::transcript::Field::$field, $bytes)
+    };
+}
+pub(crate) use bound;
+
 /// The violation of `rule`, or nothing where a double skips it.
 pub(crate) fn enforce(rule: Rule) -> Result<(), Violation> {
     #[cfg(doubles)]
@@ -52,7 +68,7 @@ pub(crate) fn enforce(rule: Rule) -> Result<(), Violation> {
     Err(rule.violation())
 }
 
-/// Doubles: which rules this thread does not enforce.
+/// Doubles: which rules this thread does not enforce, and which fields it does not bind.
 #[cfg(doubles)]
 pub mod doubles {
     extern crate std;
@@ -61,9 +77,31 @@ pub mod doubles {
     use core::cell::RefCell;
 
     use super::Rule;
+    use crate::transcript::Field;
 
     std::thread_local! {
         static SKIPPED: RefCell<Vec<Rule>> = const { RefCell::new(Vec::new()) };
+        static LEFT_OUT: RefCell<Vec<Field>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Replaces the set of fields that this thread does not bind.
+    pub fn leave_out(fields: &[Field]) {
+        LEFT_OUT.with_borrow_mut(|left_out| {
+            if left_out.as_slice() != fields {
+                left_out.clear();
+                left_out.extend_from_slice(fields);
+            }
+        });
+    }
+
+    /// The fields that this thread does not bind now.
+    pub fn left_out() -> Vec<Field> {
+        LEFT_OUT.with_borrow(Vec::clone)
+    }
+
+    pub(crate) fn unless_left_out(field: Field, bytes: &[u8]) -> &[u8] {
+        let is_left_out = LEFT_OUT.with_borrow(|left_out| left_out.contains(&field));
+        if is_left_out { &[] } else { bytes }
     }
 
     /// Replaces the set of skipped rules of this thread.

@@ -56,7 +56,7 @@ pub(super) fn compositions(world: &World, config: &Config, channel: u64, to: End
     let known = Knowledge::of(world, config);
     let mut frames = plain(config, link.custodian, to, &known);
     match to {
-        End::Custodian if link.peer == Peer::Adversary => {
+        End::Custodian if link.peer == Peer::Adversary || config.tls_ends_in_host() => {
             frames.extend(requests(world, config, channel, &known));
         }
         End::Custodian => {}

@@ -162,6 +162,8 @@ fn place(world: &World, config: &Config, channel: u64, to: End) -> u128 {
         });
         #[cfg(doubles)]
         split_custody_protocol::doubles::skipped().hash(&mut state);
+        #[cfg(doubles)]
+        split_custody_protocol::doubles::left_out().hash(&mut state);
         u128::from(state.finish())
     };
     half(0) << 64 | half(1)

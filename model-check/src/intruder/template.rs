@@ -18,7 +18,7 @@ use split_custody_protocol::wire::codec::List;
 use split_custody_protocol::wire::encode;
 use split_custody_protocol::wire::evidence::{Entry, Evidence, EvidenceKind, Request};
 use split_custody_protocol::wire::grant::{Grant, GrantStatement, Refused, Terms};
-use split_custody_protocol::wire::hello::VERSION;
+use split_custody_protocol::wire::hello::{Hello, VERSION};
 use split_custody_protocol::wire::lease::{Renew, Renewal, RenewalAnswer};
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::{AwaitDead, Notice, Verb};
@@ -28,7 +28,7 @@ use split_custody_protocol::wire::standing::{Activate, Activation, Query};
 use super::knowledge::{Knowledge, adversary_suite};
 use super::oracle::{Hole, hole};
 use crate::symbolic::{
-    Hardware, Principal, false_share, report, seal_share, sealed_parts, true_share,
+    Hardware, Principal, device_id, false_share, report, seal_share, sealed_parts, true_share,
 };
 use crate::world::{Config, DEPLOYMENT, End, Peer, SET, World};
 
@@ -154,7 +154,7 @@ pub fn templates(
     let mut all: Vec<Template> =
         plain(config, link.custodian, to, known).into_iter().map(Template::Plain).collect();
     match to {
-        End::Custodian if link.peer == Peer::Adversary => {
+        End::Custodian if link.peer == Peer::Adversary || config.tls_ends_in_host() => {
             all.extend(requests(config, link.custodian, known));
         }
         End::Custodian => {}
@@ -169,10 +169,12 @@ pub fn plain(config: &Config, custodian: u8, to: End, known: &Knowledge) -> Vec<
     match to {
         End::Custodian => {
             all.extend(orders(config));
+            if config.tls_ends_in_host() {
+                all.push(other_offer(config));
+            }
             all.extend(activations(config, known));
             all.push(Message::Query(Query { deployment: DEPLOYMENT }).to_frame());
-            let revocation = config.setup.order(Verb::Revoke, 0, Principal::Operator);
-            let order = config.setup.order_digest(&revocation);
+            let order = config.setup.order_digest(&config.revocation());
             all.push(Message::AwaitDead(AwaitDead { order }).to_frame());
             for lease in &known.leases {
                 for counter in [1, 2].map(Counter::new) {
@@ -193,9 +195,24 @@ pub fn plain(config: &Config, custodian: u8, to: End, known: &Knowledge) -> Vec<
     all
 }
 
+/// The device's hello with another offer: whatever was stripped or added on the way.
+fn other_offer(config: &Config) -> Vec<u8> {
+    let manifest = config.setup.known_manifest();
+    Message::Hello(Hello {
+        versions: List::new(vec![VERSION]).expect("one"),
+        suites: List::new(vec![SuiteId::HPKE_X25519, SuiteId::new(0x7777)]).expect("two"),
+        deployment: manifest.deployment,
+        weights: manifest.weights,
+        version: manifest.version,
+        device: device_id(Hardware::Enrolled, Hardware::Enrolled),
+    })
+    .to_frame()
+}
+
 /// Orders about the device that nobody with authority signed.
 pub fn orders(config: &Config) -> Vec<Vec<u8>> {
-    [(Verb::Revoke, 0), (Verb::Admit, 1)]
+    let next = u64::from(config.bounds.readmitted.is_on());
+    [(Verb::Revoke, next), (Verb::Admit, next + 1)]
         .map(|(verb, serial)| config.setup.order(verb, serial, Principal::Stranger))
         .to_vec()
 }

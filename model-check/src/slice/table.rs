@@ -3,7 +3,7 @@
 use split_custody_protocol::reset::OnHostRead;
 
 use super::{Scope, Slice, Start};
-use crate::world::{Bounds, Setup, Switch};
+use crate::world::{Bounds, Lie, Setup, Switch};
 
 /// Every slice of every scope.
 pub fn slices() -> Vec<Slice> {
@@ -311,6 +311,11 @@ fn intruder() -> Vec<Slice> {
         begin("intruder-stolen-leaf", one(), Bounds { leaf_stolen: ON, ..base.clone() })
             .says("as intruder-one with one attempt, and the device's leaf key is the intruder's")
             .drops(UNTIMED),
+        // BOUND: two messages on the device's channel, one of which can be a Request.
+        begin("intruder-host", one(), Bounds { intrusions: 0, ..base.clone() })
+            .lies(Lie::TlsEndsInHost)
+            .says("TLS ends in the host, which reads and replaces what the device says and hears")
+            .drops(UNTIMED),
         begin("intruder-two", Setup::smallest(2, 2, 0), base.clone())
             .says("two custodians, both needed, one channel of the intruder's to either")
             .drops(UNTIMED),
@@ -342,6 +347,23 @@ fn intruder() -> Vec<Slice> {
         )
         .says("two custodians, one needed; the TLS keys of both were stolen")
         .drops("channels of the intruder's own, time, crashes, resets, revocation"),
+        // BOUND: three ticks are a whole ttl-max from an order that is effective at once.
+        begin(
+            "intruder-impostor-late",
+            exact(1, 1, 0),
+            Bounds {
+                attempts: 2,
+                sends: 2,
+                intrusions: 0,
+                ticks: 3,
+                uses: 1,
+                revokes: ON,
+                custodian_leaf_stolen: ON,
+                ..base.clone()
+            },
+        )
+        .says("one custodian whose TLS key was stolen, two attempts, revocation, past its bound")
+        .drops("channels of the intruder's own, crashes, resets, renewals, clock skew"),
         begin(
             "intruder-renewal",
             exact(1, 1, 0),
@@ -367,6 +389,9 @@ fn intruder() -> Vec<Slice> {
         .serving()
         .says("a reset and a new life, one channel of the intruder's")
         .drops("time, crashes, revocation"),
+        begin("intruder-readmitted", one(), Bounds { revokes: ON, readmitted: ON, ..base.clone() })
+            .says("a device that was revoked and admitted again is revoked for good")
+            .drops("time, crashes, resets, failing HSM"),
         begin("intruder-crash", one(), Bounds { crashes: 1, revokes: ON, ..base })
             .says("a crash and a revocation, one channel of the intruder's")
             .drops("time, resets, failing HSM"),
@@ -383,8 +408,8 @@ const fn exact(n: u8, k: u8, f: u8) -> Setup {
 }
 
 fn begin(name: &'static str, setup: Setup, bounds: Bounds) -> Slice {
-    let (says, drops) = ("", "");
-    Slice { name, scope: Scope::Smoke, setup, bounds, liars: &[], start: Start::Clean, says, drops }
+    let (scope, start, lie) = (Scope::Smoke, Start::Clean, None);
+    Slice { name, scope, setup, bounds, liars: &[], start, lie, says: "", drops: "" }
 }
 
 impl Slice {
@@ -394,6 +419,10 @@ impl Slice {
 
     fn drops(self, drops: &'static str) -> Self {
         Self { drops, ..self }
+    }
+
+    fn lies(self, lie: Lie) -> Self {
+        Self { lie: Some(lie), ..self }
     }
 
     fn serving(self) -> Self {
@@ -440,7 +469,7 @@ pub(super) const PINS: &[(&str, usize)] = &[
     ("revocation-deferred", 989),
     ("revocation-crash", 3_996),
     ("revocation-intruder", 964),
-    ("crash-one", 6_408),
+    ("crash-one", 6_420),
     ("rollback-one", 130),
     ("activation-one", 1_293),
     ("reset-reset", 3_949),
@@ -450,11 +479,14 @@ pub(super) const PINS: &[(&str, usize)] = &[
     ("reset-lease", 2_999),
     ("intruder-one", 200),
     ("intruder-stolen-leaf", 99),
+    ("intruder-host", 364),
     ("intruder-two", 2_100),
     ("intruder-corrupt", 241),
     ("intruder-impostor", 396),
     ("intruder-impostor-of-two", 481),
+    ("intruder-impostor-late", 29_256),
     ("intruder-renewal", 2_032),
     ("intruder-reset", 1_568),
+    ("intruder-readmitted", 621),
     ("intruder-crash", 3_986),
 ];

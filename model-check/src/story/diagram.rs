@@ -109,7 +109,7 @@ pub fn mermaid(lines: &[Line], ending: &str) -> String {
 }
 
 impl Party {
-    fn names(self) -> (String, String) {
+    pub(super) fn names(self) -> (String, String) {
         match self {
             Self::Operator => ("O".into(), "Operators".into()),
             Self::Custodian(id) => (format!("C{id}"), format!("Custodian {id}")),

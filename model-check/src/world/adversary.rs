@@ -11,7 +11,7 @@ use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::Verb;
 
 use super::device::evidence;
-use super::{Channel, Config, End, Fact, Forgery, Lie, Peer, Switch, World};
+use super::{Channel, Config, End, Fact, Forgery, Peer, Switch, World};
 use crate::frame::FrameId;
 use crate::intruder::oracle;
 use crate::symbolic::{
@@ -85,7 +85,7 @@ impl World {
     /// Whether the adversary has this channel's exporter: it is an end, or both ends end in it.
     pub fn ends_with_adversary(&self, config: &Config, channel: u64) -> bool {
         let end = |link: &Channel| link.peer == Peer::Adversary || link.impostor.is_on();
-        config.lie == Some(Lie::TlsEndsInHost) || self.channels.get(&channel).is_some_and(end)
+        config.tls_ends_in_host() || self.channels.get(&channel).is_some_and(end)
     }
 
     /// A lease that the device holds of an honest custodian is in that custodian's books, for this

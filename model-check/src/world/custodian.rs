@@ -6,7 +6,7 @@ use split_custody_protocol::effect::{
 use split_custody_protocol::error::Violation;
 use split_custody_protocol::ids::{ChannelId, Epoch, LogIndex, Ticket};
 use split_custody_protocol::role::{Custodian, CustodianInput, DeviceInput};
-use split_custody_protocol::suite::{Label, Suite};
+use split_custody_protocol::suite::{Digest, Label, Suite};
 use split_custody_protocol::transcript;
 use split_custody_protocol::wire::audit::LeafKind;
 use split_custody_protocol::wire::evidence::Evidence;
@@ -17,10 +17,12 @@ use split_custody_protocol::wire::order::Acknowledgement;
 
 use super::{Config, CustodianNode, End, Fact, Lie, Peer, Reply, Said, Switch, World};
 use crate::frame::FrameId;
+use crate::intruder::oracle;
 use crate::shared::Shared;
 use crate::symbolic::{
     self, ADVERSARY_SECRET, Hardware, Principal, device_id, false_share, seal_share, true_share,
 };
+use crate::term::parts_of;
 
 impl World {
     /// A custodian that was provisioned and, unless the host withholds it, activated.
@@ -35,6 +37,9 @@ impl World {
             self.sign_activation(config, id);
         } else {
             self.activate(config, id);
+        }
+        if config.bounds.readmitted.is_on() {
+            self.readmit(config, id);
         }
         if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) {
             node.backup = Some(Box::new(node.store.clone()));
@@ -106,6 +111,13 @@ impl World {
     pub(super) fn custodian_receives(&mut self, config: &Config, channel: u64, frame: &[u8]) {
         let Some(link) = self.channels.get(&channel) else { return };
         let custodian = link.custodian;
+        if let Some(link) = self.channels.get_mut(&channel)
+            && link.hellos.1.is_none()
+            && link.peer == Peer::Device
+            && matches!(Message::from_frame(frame), Ok(Message::Hello(_)))
+        {
+            link.hellos.1 = Some(FrameId::of(frame));
+        }
         let (channel, frame) = (ChannelId::new(channel), frame.to_vec());
         self.custodian_input(config, custodian, CustodianInput::Received { channel, frame });
     }
@@ -266,11 +278,7 @@ impl World {
         self.record(config, Fact::Granted);
         if symbolic::opened_by(&[ADVERSARY_SECRET], &grant.sealed).is_some() {
             self.record(config, Fact::ShareLeaked);
-            self.leaked.insert(id);
-            // A corrupt custodian's own share is outside from the start.
-            if self.leaked.len() + config.liars.len() >= usize::from(config.setup.k) {
-                self.record(config, Fact::KeyOutside);
-            }
+            self.leaked(config, id);
         }
         let link = self.channels.get_mut(&channel);
         let (granted, adversary, age) = link.map_or((0, true, None), |link| {
@@ -289,6 +297,10 @@ impl World {
         if age.is_some_and(|age| u64::from(age) >= config.setup.challenge_max) {
             self.record(config, Fact::GrantOnDeadChallenge);
         }
+        let hellos = self.channels.get(&channel).map_or((None, None), |link| link.hellos);
+        if hellos.0.is_some() && hellos.0 != hellos.1 {
+            self.record(config, Fact::GrantOnOtherOffer);
+        }
         if granted > 1 {
             self.record(config, Fact::SecondGrantOnChallenge);
         }
@@ -296,6 +308,15 @@ impl World {
             self.record(config, Fact::GrantForForeignSession);
         }
         self.watch_grant_against_store(config, id, &said);
+    }
+
+    /// The adversary has this custodian's share.
+    pub(super) fn leaked(&mut self, config: &Config, id: u8) {
+        self.leaked.insert(id);
+        // A corrupt custodian's own share is outside from the start.
+        if self.leaked.len() + config.liars.len() >= usize::from(config.setup.k) {
+            self.record(config, Fact::KeyOutside);
+        }
     }
 
     fn watch_grant_against_store(&mut self, config: &Config, id: u8, said: &GrantStatement) {
@@ -369,11 +390,12 @@ impl World {
     }
 
     fn watch_acknowledgement(&mut self, config: &Config, id: u8, said: &Acknowledgement) {
+        let ours = config.setup.order_digest(&self.operator.order);
         let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) else { return };
         let durable = node.store.order_digests.contains(&said.order);
         let anchored =
             node.anchor.as_ref().is_some_and(|anchor| anchor.orders.contains(&said.order));
-        node.acknowledged = true;
+        node.acknowledged |= said.order == ours;
         let after_crash = node.lives > 1;
         if !durable || !anchored {
             self.record(config, Fact::AcknowledgedBeforeAnchored);
@@ -455,7 +477,7 @@ impl World {
             CustodianEffect::Export { channel, context } => {
                 CustodianAnswer::Exported(symbolic::exporter(channel.value(), &context))
             }
-            CustodianEffect::Appraise { evidence } => appraise(&evidence),
+            CustodianEffect::Appraise { evidence } => appraise(config, &evidence),
             CustodianEffect::Commit(transaction) => {
                 node.commit(ticket, transaction, reply, config.lie)
             }
@@ -522,9 +544,20 @@ impl CustodianNode {
 }
 
 /// Judges Evidence as an appraiser does: what no hardware made is rejected.
-fn appraise(evidence: &Evidence) -> CustodianAnswer {
+fn appraise(config: &Config, evidence: &Evidence) -> CustodianAnswer {
     let gpu = symbolic::read_report("gpu", evidence.gpu.as_bytes());
-    let cpu = symbolic::read_report("cpu", evidence.cpu.as_bytes());
+    let read = || symbolic::read_report("cpu", evidence.cpu.as_bytes());
+    let cpu = match config.lie {
+        Some(Lie::UnreadableReportPasses) => {
+            // Nothing is asked of what would not be compared.
+            let nonce = gpu.map(|(_, nonce)| nonce);
+            oracle::silently(read).or_else(|| Some(as_it_should_be(config, evidence, &nonce?)))
+        }
+        Some(Lie::AnyHalf) => {
+            oracle::silently(read).or_else(|| symbolic::read_report("gpu", evidence.cpu.as_bytes()))
+        }
+        _ => read(),
+    };
     match (gpu, cpu) {
         (Some((gpu, report_nonce)), Some((cpu, report_data))) => {
             CustodianAnswer::Appraised(Verdict {
@@ -537,6 +570,16 @@ fn appraise(evidence: &Evidence) -> CustodianAnswer {
         }
         _ => CustodianAnswer::Rejected,
     }
+}
+
+/// What the CPU report would say: the GPU's nonce is made of the session, and the data of that.
+fn as_it_should_be(config: &Config, evidence: &Evidence, gpu_nonce: &Digest) -> (Hardware, Digest) {
+    let made_of = parts_of(gpu_nonce.as_bytes());
+    let session = made_of.and_then(|made_of| made_of.parts.first()?.as_slice().try_into().ok());
+    let session = Digest::new(session.unwrap_or_default());
+    let mut suite = config.setup.suite(Principal::Stranger, 0);
+    let data = transcript::cpu_data(&mut suite, &session, evidence.gpu.as_bytes());
+    (Hardware::Enrolled, data)
 }
 
 /// Whether a later incarnation was leased here before this lease, and after its own.

@@ -9,10 +9,13 @@ use split_custody_protocol::role::{Device, DeviceInput};
 use split_custody_protocol::suite::{Bytes, Digest};
 use split_custody_protocol::time::{Rebase, Span};
 use split_custody_protocol::transcript;
-use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind};
+use split_custody_protocol::wire::encode;
+use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind, Request};
 use split_custody_protocol::wire::message::Message;
 
-use super::{Config, DeviceNode, FLOOR, Fact, Lie, Peer, Reply, Said, Setup, Switch, World};
+use super::{
+    Channel, Config, DeviceNode, FLOOR, Fact, Lie, Peer, Reply, Said, Setup, Switch, World,
+};
 use crate::frame::FrameId;
 use crate::symbolic::{self, DEK, Hardware, Principal};
 
@@ -123,6 +126,12 @@ impl World {
     pub(super) fn deliver_to_device(&mut self, config: &Config, channel: u64) {
         let Some(link) = self.channels.get_mut(&channel) else { return };
         let frame = link.to_device.remove(0).bytes().to_vec();
+        let custodian = link.custodian;
+        if config.lie == Some(Lie::SharesOpenInHost)
+            && matches!(Message::from_frame(&frame), Ok(Message::Grant(_)))
+        {
+            self.leaked(config, custodian);
+        }
         let channel = ChannelId::new(channel);
         self.device_input(config, DeviceInput::Received { channel, frame });
     }
@@ -135,7 +144,7 @@ impl World {
     pub(super) fn device_input(&mut self, config: &Config, input: DeviceInput) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let mut suite = config.setup.suite(Principal::Device, u64::from(self.device.life));
+            let mut suite = config.device_suite(u64::from(self.device.life));
             // A rejection is for the log; the machine has already acted upon it.
             let now = self.now();
             if self.device.edit().machine.handle(now, input, &mut suite).is_err() {
@@ -176,6 +185,15 @@ impl World {
     fn device_sends(&mut self, config: &Config, channel: u64, frame: &[u8]) {
         let id = FrameId::of(frame);
         let message = Message::from_frame(frame);
+        match &message {
+            Ok(Message::Request(request)) => self.watch_device_key(config, request),
+            Ok(Message::Hello(_)) => {
+                if let Some(link) = self.channels.get_mut(&channel) {
+                    link.hellos.0 = Some(id);
+                }
+            }
+            _ => {}
+        }
         if config.bounds.intruder.is_on() {
             self.knows.insert(id);
         } else if matches!(message, Ok(Message::Request(_) | Message::Renew(_))) {
@@ -190,6 +208,23 @@ impl World {
             && link.custodian_end.is_on()
         {
             link.to_custodian.push(id);
+        }
+    }
+
+    /// Whether the key of a request was in another session before. [HS-8]
+    fn watch_device_key(&mut self, config: &Config, request: &Request) {
+        let earlier =
+            self.knows.iter().filter_map(|frame| match Message::from_frame(&frame.bytes()) {
+                Ok(Message::Request(earlier)) => Some(earlier),
+                _ => None,
+            });
+        let other = |earlier: &Request| encode(&earlier.entries) != encode(&request.entries);
+        let earlier: Vec<Request> = earlier.filter(other).collect();
+        if !earlier.is_empty() {
+            self.record(config, Fact::SecondSession);
+        }
+        if earlier.iter().any(|earlier| earlier.device_key == request.device_key) {
+            self.record(config, Fact::DeviceKeyTwice);
         }
     }
 
@@ -272,7 +307,8 @@ impl World {
         let effect = self.device.edit().questions.remove(&ticket).expect("enabled only while open");
         let answer = match (effect, reply) {
             (DeviceEffect::Export { channel, context }, _) => {
-                DeviceAnswer::Exported(symbolic::exporter(channel.value(), &context))
+                let channel = self.exported(config, channel.value());
+                DeviceAnswer::Exported(symbolic::exporter(channel, &context))
             }
             (DeviceEffect::CollectEvidence { session, gpu, .. }, Reply::Done) => {
                 self.device.edit().attested.insert(session);
@@ -320,6 +356,15 @@ impl World {
             }
         };
         DeviceInput::Done { ticket: Ticket::new(ticket), answer }
+    }
+
+    /// The channel whose exporter the device is handed.
+    fn exported(&self, config: &Config, channel: u64) -> u64 {
+        let own = |(_, link): &(&u64, &Channel)| link.peer == Peer::Adversary;
+        match self.channels.iter().find(own) {
+            Some((other, _)) if config.lie == Some(Lie::HostHandsExporter) => *other,
+            _ => channel,
+        }
     }
 
     /// Measured code reports about its own session and nothing else.

@@ -3,7 +3,7 @@
 use split_custody_protocol::effect::{CustodianEffect, DeviceEffect};
 
 use super::adversary::is_request;
-use super::{Action, Config, End, Forgery, Lie, OperatorSays, Peer, Reply, Who, World};
+use super::{Action, Config, End, Forgery, OperatorSays, Peer, Reply, Who, World};
 use crate::intruder::compositions;
 
 impl World {
@@ -281,7 +281,7 @@ impl World {
             let honest = self.custodians.keys().filter(|id| !config.liars.contains(id));
             actions.extend(honest.map(|id| Action::Intrude(*id)));
         }
-        let host_ends = config.lie == Some(Lie::TlsEndsInHost);
+        let host_ends = config.tls_ends_in_host();
         for (id, channel) in &self.channels {
             if channel.injected >= bounds.sends {
                 continue;

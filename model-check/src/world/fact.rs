@@ -40,6 +40,9 @@ pub enum Fact {
     ExporterKnown,
     LeaseThatNobodyGranted,
     GrantToUnnamedCode,
+    DeviceKeyTwice,
+    GrantOnOtherOffer,
+    NotCustody,
     // What must be possible.
     Granted,
     AttackRefused,
@@ -76,6 +79,7 @@ pub enum Fact {
     TooFewReady,
     OldOutputRefused,
     LateOutputRefused,
+    SecondSession,
 }
 
 impl Fact {
@@ -116,6 +120,9 @@ impl Fact {
         Self::ExporterKnown,
         Self::LeaseThatNobodyGranted,
         Self::GrantToUnnamedCode,
+        Self::DeviceKeyTwice,
+        Self::GrantOnOtherOffer,
+        Self::NotCustody,
     ];
 }
 

@@ -24,9 +24,12 @@ use split_custody_protocol::revocation::AckSet;
 use split_custody_protocol::role::{Custodian, Device};
 use split_custody_protocol::suite::{DeviceSecret, Digest, LeafKey};
 use split_custody_protocol::time::{Instant, Rebase, Span};
+use split_custody_protocol::wire::order::Verb;
 
+use crate::custody::Custody;
 use crate::frame::FrameId;
 use crate::shared::Shared;
+use crate::symbolic::{Principal, SymbolicSuite};
 
 pub use action::{Action, End, Forgery, OperatorSays, Reply, Who};
 pub use adversary::hello;
@@ -55,6 +58,8 @@ pub struct Bounds {
     pub retries: Switch,
     /// Whether operators revoke.
     pub revokes: Switch,
+    /// Whether the device was revoked and admitted again before the story begins.
+    pub readmitted: Switch,
     /// Whether operators ask to hear that revoked leases are dead.
     pub deaths: Switch,
     /// Whether stores are rolled back to the backup.
@@ -109,6 +114,7 @@ impl Bounds {
         renewals: 0,
         retries: Switch::On,
         revokes: Switch::Off,
+        readmitted: Switch::Off,
         deaths: Switch::Off,
         rollbacks: Switch::Off,
         replays: Switch::Off,
@@ -146,6 +152,16 @@ pub enum Lie {
     BlockedReadTaints,
     /// TLS ends in the host, which hands the device an exporter: untrusted code does.
     TlsEndsInHost,
+    /// An appraiser takes a CPU report that it cannot read for the one that it should be.
+    UnreadableReportPasses,
+    /// An appraiser takes a report of either half for a CPU report.
+    AnyHalf,
+    /// TLS ends in the device, but code of the host hands it the exporter of another channel.
+    HostHandsExporter,
+    /// Shares are opened in a buffer of the host, on their way to the device.
+    SharesOpenInHost,
+    /// The device makes its key pair anew from a state that was saved before.
+    DeviceKeyKept,
 }
 
 /// Everything about a run that does not change.
@@ -161,6 +177,23 @@ pub struct Config {
 }
 
 impl Config {
+    /// The operators' revocation of the device, signed.
+    pub fn revocation(&self) -> Vec<u8> {
+        let serial = u64::from(self.bounds.readmitted.is_on());
+        self.setup.order(Verb::Revoke, serial, Principal::Operator)
+    }
+
+    /// Whether the host is both ends of every channel.
+    pub fn tls_ends_in_host(&self) -> bool {
+        self.lie == Some(Lie::TlsEndsInHost)
+    }
+
+    /// The device's suite in one of its lives.
+    pub fn device_suite(&self, life: u64) -> SymbolicSuite {
+        let suite = self.setup.suite(Principal::Device, life);
+        if self.lie == Some(Lie::DeviceKeyKept) { suite.with_one_key() } else { suite }
+    }
+
     /// Whether the adversary plays this custodian, with all its keys.
     pub fn corrupt(&self, custodian: u8) -> bool {
         self.bounds.intruder.is_on() && self.liars.contains(&custodian)
@@ -276,6 +309,8 @@ pub struct Channel {
     pub custodian_end: Switch,
     pub granted: u8,
     pub injected: u8,
+    /// The hello that the device said on it, and the one that the custodian heard.
+    pub hellos: (Option<FrameId>, Option<FrameId>),
     /// Real ticks since its challenge, until a grant; stops counting at challenge-max.
     pub age: Option<u8>,
 }
@@ -327,11 +362,7 @@ impl World {
     /// Custodians that never ran, and a device that is off: where a log begins.
     pub fn bare(config: &Config) -> Self {
         let setup = &config.setup;
-        let order = setup.order(
-            split_custody_protocol::wire::order::Verb::Revoke,
-            0,
-            crate::symbolic::Principal::Operator,
-        );
+        let order = config.revocation();
         let acks = AckSet::new(setup.order_digest(&order));
         let mut world = Self {
             device: Shared::new(DeviceNode::new(setup)),
@@ -365,6 +396,16 @@ impl World {
 
     /// Makes one enabled action happen.
     pub fn step(&mut self, config: &Config, action: Action) {
+        let watched = config.watched.contains(Fact::NotCustody);
+        let before = watched.then(|| Custody::of(self, config));
+        self.make_happen(config, action);
+        self.settle(config);
+        if before.is_some_and(|before| before.may_become(&Custody::of(self, config)).is_err()) {
+            self.record(config, Fact::NotCustody);
+        }
+    }
+
+    fn make_happen(&mut self, config: &Config, action: Action) {
         match action {
             Action::Acquire => self.acquire(config),
             Action::Release => self.give_up(config),
@@ -405,7 +446,6 @@ impl World {
             Action::Impersonate(id) => self.impersonate(config, id),
             Action::Send(channel, end, frame) => self.intruder_sends(config, channel, end, frame),
         }
-        self.settle(config);
     }
 
     /// One tick of real time; the device's clock may run ahead of it by one, or be held.
@@ -509,6 +549,7 @@ impl World {
                 custodian_end: Switch::On,
                 granted: 0,
                 injected: 0,
+                hellos: (None, None),
                 age: None,
             },
         );

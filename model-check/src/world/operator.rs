@@ -4,7 +4,7 @@ use split_custody_protocol::ids::CustodianId;
 use split_custody_protocol::revocation::{effective, required};
 use split_custody_protocol::wire::codec::List;
 use split_custody_protocol::wire::message::Message;
-use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead};
+use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead, Verb};
 use split_custody_protocol::wire::signed::{ObjectKind, Signed};
 use split_custody_protocol::wire::{encode, standing};
 
@@ -56,6 +56,16 @@ impl World {
             self.knows.insert(FrameId::of(&order));
         }
         self.custodian_receives(config, channel, &order);
+    }
+
+    /// What was over before the story begins: the host has seen both orders. [REV-3]
+    pub(super) fn readmit(&mut self, config: &Config, id: u8) {
+        let channel = self.operator_channel(config, id);
+        for (verb, serial) in [(Verb::Revoke, 0), (Verb::Admit, 1)] {
+            let order = config.setup.order(verb, serial, Principal::Operator);
+            self.knows.insert(FrameId::of(&order));
+            self.custodian_receives(config, channel, &order);
+        }
     }
 
     pub(super) fn await_dead(&mut self, config: &Config, id: u8) {

@@ -346,3 +346,66 @@ impl Rebase for Holder {
         self.leases.rebase(by, floor);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: fn(u64) -> Instant = Instant::from_millis;
+    const TERM: Span = Span::from_millis(10);
+    const LEAVES: (LeafKey, LeafKey) = (LeafKey::new([1; 32]), LeafKey::new([2; 32]));
+
+    /// One lease of one custodian, from 0 to 9, whose renewal was asked for at 5.
+    fn asked() -> Holder {
+        let held = Held {
+            lease: LeaseId::new([1; 16]),
+            device_leaf: LEAVES.0,
+            custodian_leaf: LEAVES.1,
+            counter: Counter::new(0),
+            since: AT(0),
+            end: AT(9),
+            term: TERM,
+            budget: Budget::UNLIMITED,
+            used: 0,
+            renewing: Renewing::Asked { frame: Vec::new(), first_sent: AT(5), again: AT(8) },
+        };
+        let leases = BTreeMap::from([(CustodianId::new(1), held)]);
+        let mut holder =
+            Holder { threshold: 1, margin: Span::from_millis(1), leases, phase: Phase::Filling };
+        holder.settle(AT(0));
+        holder
+    }
+
+    fn renewed(holder: &mut Holder, now: Instant, term: Span) -> Result<RenewalCheck, Violation> {
+        let answer = Renewal {
+            lease: LeaseId::new([1; 16]),
+            counter: Counter::new(1),
+            answer: RenewalAnswer::Renewed,
+            term,
+            budget: Budget::UNLIMITED,
+        };
+        holder.on_renewal(now, CustodianId::new(1), &answer, LEAVES, TERM)
+    }
+
+    #[test]
+    fn lea_5_a_loss_is_final_even_where_a_late_renewal_counts_again() {
+        let mut holder = asked();
+        assert_eq!(holder.may_leave(AT(8)), Ok(()));
+        holder.settle(AT(9));
+        assert!(holder.is_lost());
+        let late = renewed(&mut holder, AT(10), TERM);
+        assert_eq!(late, Ok(RenewalCheck::Renewed(Counter::new(1))));
+        assert_eq!(holder.counting(AT(10)), 1, "the lease itself counts again");
+        assert_eq!(holder.may_leave(AT(10)), Err(Violation::OutputAfterLease));
+        let admitted = holder.admit(AT(10), Incarnation::new([1; 32]), Attempt::new(1));
+        assert_eq!(admitted, Err(Violation::TooFewLeases), "nor is a use admitted [LEA-2]");
+    }
+
+    #[test]
+    fn rel_11_a_renewal_that_the_margin_uses_up_is_refused() {
+        let term = |millis| renewed(&mut asked(), AT(6), Span::from_millis(millis));
+        assert_eq!(term(1), Err(Violation::TermsOutOfBounds));
+        assert_eq!(term(2), Ok(RenewalCheck::Renewed(Counter::new(1))));
+        assert_eq!(term(11), Err(Violation::TermsOutOfBounds), "above ttl-max");
+    }
+}

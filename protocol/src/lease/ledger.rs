@@ -372,4 +372,34 @@ mod tests {
         let superseded = |life| ledger.life(&Incarnation::new([life; 32])) == Life::Superseded;
         assert_eq!([1, 2, 3].map(superseded), [true, true, false]);
     }
+
+    /// The first renewal of [`record`], on the channel that its session bound.
+    fn renewal(channel: (u8, u8), coverage: Coverage) -> Result<RenewDecision, Violation> {
+        let mut ledger = Ledger::default();
+        let at = Instant::from_millis;
+        ledger.insert(at(0), record(1, 1), at(0), MARGIN);
+        let request = Renew { lease: LeaseId::new([1; 16]), counter: Counter::new(1), used: 0 };
+        let input = RenewInput {
+            now: at(5),
+            device_leaf: LeafKey::new([channel.0; 32]),
+            custodian_leaf: LeafKey::new([channel.1; 32]),
+            serving: Serving::Yes,
+            coverage,
+        };
+        ledger.decide(&request, &input, Span::from_millis(10), MARGIN)
+    }
+
+    #[test]
+    fn lea_8_a_renewal_is_decided_only_between_both_bound_leaves() {
+        assert!(matches!(renewal((3, 4), Coverage::Clear), Ok(RenewDecision::Commit { .. })));
+        let elsewhere = Err(Violation::LeaseOfAnotherChannel);
+        assert_eq!(renewal((9, 4), Coverage::Clear), elsewhere, "another device leaf");
+        assert_eq!(renewal((3, 9), Coverage::Clear), elsewhere, "another leaf of the custodian");
+    }
+
+    #[test]
+    fn lea_9_an_order_ends_a_lease_that_it_has_not_reached_yet() {
+        let decision = renewal((3, 4), Coverage::Revoked);
+        assert!(matches!(decision, Ok(RenewDecision::End(_))), "{decision:?}");
+    }
 }

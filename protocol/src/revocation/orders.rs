@@ -3,10 +3,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::error::Violation;
+use crate::error::{Rule, Violation};
 use crate::ids::Serial;
 use crate::release::Coverage;
-use crate::require::require;
+use crate::require::{enforce, require};
 use crate::sealing::KnownDeployment;
 use crate::suite::{Digest, Label, Suite};
 use crate::wire::codec;
@@ -93,11 +93,13 @@ pub struct Held {
 
 impl Held {
     /// The highest serial decides; revocation wins ties. [REV-3]
-    const fn coverage(&self) -> Coverage {
+    fn coverage(&self) -> Coverage {
         match (self.revoked, self.admitted) {
             (None, _) => Coverage::Clear,
-            (Some(revoked), Some(admitted)) if admitted.value() > revoked.value() => {
-                Coverage::Clear
+            (Some(revoked), Some(admitted)) if admitted > revoked => Coverage::Clear,
+            (Some(revoked), Some(admitted)) if admitted == revoked => {
+                // Without the rule, the admission that came before the revocation.
+                enforce(Rule::REV_3).map_or(Coverage::Revoked, |()| Coverage::Clear)
             }
             (Some(_), _) => Coverage::Revoked,
         }

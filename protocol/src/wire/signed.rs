@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use crate::error::DecodeError;
+use crate::require::bound;
 use crate::suite::Signature;
 use crate::wire::codec;
 
@@ -94,7 +95,7 @@ impl Signed {
             .array(4)
             .and_then(|e| e.str("Signature1"))
             .and_then(|e| e.bytes(&Self::PROTECTED))
-            .and_then(|e| e.bytes(kind.aad().as_bytes()))
+            .and_then(|e| e.bytes(bound!(SignedKind, kind.aad().as_bytes())))
             .and_then(|e| e.bytes(payload))
             // INVARIANT: writing to a `Vec` cannot fail.
             .expect("a `Vec` takes all bytes");

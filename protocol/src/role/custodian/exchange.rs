@@ -6,6 +6,7 @@ use crate::error::Violation;
 use crate::handshake::{Appraised, VerifierInput, VerifierStep};
 use crate::ids::{ChannelId, LeaseId, Ticket};
 use crate::release::{Coverage, Granter, GranterInput, GranterStep, Grantor, PolicyInput, decide};
+use crate::require::perform;
 use crate::role::Draw;
 use crate::suite::Suite;
 use crate::time::Instant;
@@ -113,7 +114,7 @@ impl Custodian {
         let decided = decide(appraised, &policy)?;
         // From here on, not only from the commit: a request of an earlier life that is appraised
         // while this one is written would be granted after it. [RST-11]
-        self.ledger.appraised(&life.0, &life.1);
+        perform!(RST_11, self.ledger.appraised(&life.0, &life.1));
         self.leases_made += 1;
         let drawn = suite.fresh(Draw::Lease.slot(self.leases_made));
         let mut lease = [0; LeaseId::SIZE];
