@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use crate::doubles::Double;
+use crate::progress::Progress;
 use crate::property::{Property, properties};
 use crate::search::{Found, Search};
 use crate::slice::{Scope, Slice, slices};
@@ -72,9 +73,14 @@ pub fn passed(results: &[PropertyResult]) -> bool {
     !results.is_empty() && results.iter().all(|result| result.verdict == Verdict::Held)
 }
 
-/// Proves every property of a scope, or one of them.
-pub fn check(scope: Scope, only: Option<&str>, threads: usize) -> Vec<PropertyResult> {
-    check_within(Bound::of(scope), scope, only, threads)
+/// Proves every property of a scope, or one of them; goes on where a file of progress ends.
+pub fn check(
+    scope: Scope,
+    only: Option<&str>,
+    threads: usize,
+    progress: Option<&Progress>,
+) -> Vec<PropertyResult> {
+    check_within(Bound::of(scope), scope, only, threads, progress)
 }
 
 /// The same under another bound of each search.
@@ -83,6 +89,7 @@ pub fn check_within(
     scope: Scope,
     only: Option<&str>,
     threads: usize,
+    progress: Option<&Progress>,
 ) -> Vec<PropertyResult> {
     let chosen: Vec<Property> = properties()
         .into_iter()
@@ -100,7 +107,9 @@ pub fn check_within(
             jobs.push(Job::Witness(*witness, of.cloned().collect()));
         }
     }
-    let results = run_all(jobs, bound, threads);
+    // Part of a property's slices is not what the whole check would have kept.
+    let progress = progress.filter(|_| only.is_none());
+    let results = run_all(jobs, bound, threads, progress);
     judge(&chosen, &in_scope, &results)
 }
 
@@ -126,9 +135,17 @@ impl Job {
         }
     }
 
-    fn run(&self, bound: Bound) -> Done {
+    fn run(&self, bound: Bound, progress: Option<&Progress>) -> Done {
         match self {
-            Self::Prove(slice) => Done::Proved(Box::new(prove(slice, bound))),
+            Self::Prove(slice) => {
+                let known = progress.and_then(|progress| progress.of(slice));
+                let result = known.unwrap_or_else(|| {
+                    let result = prove(slice, bound);
+                    progress.inspect(|progress| progress.keep(&result));
+                    result
+                });
+                Done::Proved(Box::new(result))
+            }
             Self::Witness(fact, of) => {
                 let shown = of.iter().any(|slice| nearest(slice, *fact).story.is_some());
                 Done::Witnessed(*fact, of.iter().map(|slice| slice.name).collect(), shown)
@@ -137,7 +154,7 @@ impl Job {
     }
 }
 
-fn run_all(jobs: Vec<Job>, bound: Bound, threads: usize) -> Vec<Done> {
+fn run_all(jobs: Vec<Job>, bound: Bound, threads: usize, progress: Option<&Progress>) -> Vec<Done> {
     let queue = Mutex::new(jobs.into_iter());
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -146,7 +163,7 @@ fn run_all(jobs: Vec<Job>, bound: Bound, threads: usize) -> Vec<Done> {
                 loop {
                     // INVARIANT: nobody panics while holding either lock.
                     let Some(job) = queue.lock().expect("not poisoned").next() else { return };
-                    let result = job.run(bound);
+                    let result = job.run(bound, progress);
                     done.lock().expect("not poisoned").push(result);
                 }
             });
@@ -381,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_search_that_is_cut_off_is_truncated_and_claims_nothing() {
-        let results = check_within(Bound(50), Scope::Smoke, Some("aud_4_"), 1);
+        let results = check_within(Bound(50), Scope::Smoke, Some("aud_4_"), 1, None);
         assert!(!results.is_empty() && !passed(&results));
         assert!(results.iter().all(|result| result.verdict == Verdict::Truncated));
         assert!(results.iter().all(|result| !result.slice.found.exhaustive));
@@ -389,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_property_that_exists_nowhere_is_not_passed() {
-        let results = check_within(Bound(50), Scope::Smoke, Some("nothing_of_this_name"), 1);
+        let results = check_within(Bound(50), Scope::Smoke, Some("nothing_of_this_name"), 1, None);
         assert!(results.is_empty() && !passed(&results));
     }
 

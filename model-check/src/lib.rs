@@ -33,6 +33,8 @@ pub mod frame;
 #[cfg(feature = "search")]
 pub mod harness;
 pub mod intruder;
+#[cfg(feature = "search")]
+pub mod progress;
 pub mod property;
 pub mod replay;
 #[cfg(feature = "search")]

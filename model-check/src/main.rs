@@ -7,7 +7,7 @@ mod doubles;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use split_custody_model_check::doubles::{DOUBLES, Double, double};
 use split_custody_model_check::explore::Explored;
 use split_custody_model_check::harness::{self, Bound};
+use split_custody_model_check::progress::Progress;
 use split_custody_model_check::replay::replay;
 use split_custody_model_check::report;
 use split_custody_model_check::slice::{Scope, slice, slices};
@@ -44,6 +45,9 @@ enum Task {
         /// Only properties whose id contains this.
         #[arg(long)]
         only: Option<String>,
+        /// Keep in this file what was proved, and go on from it after an interruption.
+        #[arg(long, conflicts_with = "only")]
+        resume: Option<PathBuf>,
         #[arg(long)]
         json: bool,
     },
@@ -135,7 +139,9 @@ enum Reaction {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Task::Check { scope, only, json } => check(scope, only.as_deref(), json),
+        Task::Check { scope, only, resume, json } => {
+            check(scope, only.as_deref(), resume.as_deref(), json)
+        }
         task @ (Task::Mutants { .. }
         | Task::Cex { .. }
         | Task::Export { .. }
@@ -188,12 +194,25 @@ fn verdict(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
-fn check(scope: ScopeName, only: Option<&str>, json: bool) -> Result<ExitCode, Fault> {
+fn check(
+    scope: ScopeName,
+    only: Option<&str>,
+    resume: Option<&Path>,
+    json: bool,
+) -> Result<ExitCode, Fault> {
     if cfg!(doubles) {
         return Err(Fault::Usage("a build that can leave rules out proves nothing".into()));
     }
     let started = Instant::now();
-    let results = harness::check(scope.into(), only, threads());
+    let open = |path: &Path| {
+        let fault = |error| Fault::Check(format!("{}: {error}", path.display()));
+        Progress::open(path).map_err(fault)
+    };
+    let progress = resume.map(open).transpose()?;
+    if let Some(progress) = progress.as_ref().filter(|progress| !progress.is_empty()) {
+        eprintln!("{} slices were proved before by this build", progress.len());
+    }
+    let results = harness::check(scope.into(), only, threads(), progress.as_ref());
     if results.is_empty() {
         let only = only.unwrap_or_default();
         return Err(Fault::Usage(format!("no property of this scope has `{only}` in its id")));

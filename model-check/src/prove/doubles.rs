@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use split_custody_model_check::attacks;
-use split_custody_model_check::doubles::{Double, covered};
+use split_custody_model_check::doubles::{DOUBLES, Double, covered};
 use split_custody_model_check::explore::Explored;
 use split_custody_model_check::harness::{self, DoubleResult};
 use split_custody_model_check::intruder::twin::{compare, smallest};
 use split_custody_model_check::property::property;
 use split_custody_model_check::report;
 use split_custody_model_check::search::Search;
-use split_custody_model_check::slice::{Scope, slices};
+use split_custody_model_check::slice::{Scope, Start, slices};
 use split_custody_model_check::story;
 use split_custody_model_check::trace::Trace;
 use split_custody_model_check::world::Facts;
@@ -163,13 +163,20 @@ fn without(names: &[String], slice: Option<&str>, scope: ScopeName) -> Result<Ex
 
 /// Each rule and field alone, against the list of those that others cover.
 fn singles(only: Option<&str>) -> ExitCode {
-    let chosen: Vec<_> = slices().into_iter().filter(|of| of.scope == Scope::Smoke).collect();
+    let smoke: Vec<_> = slices().into_iter().filter(|of| of.scope == Scope::Smoke).collect();
+    // A field is bound while grants are made; where the device serves already, they were.
+    let clean: Vec<_> = smoke.iter().filter(|of| of.start == Start::Clean).cloned().collect();
     let rules = Rule::ALL.iter().map(|rule| rule.id().to_owned());
     let fields = Field::ALL.iter().map(|field| format!("{field:?}"));
     let mut as_listed = true;
     for name in rules.chain(fields).filter(|name| only.is_none_or(|only| name.contains(only))) {
         let left_out = left_out(std::slice::from_ref(&name)).expect("a known name");
-        let results = harness::without(&left_out, &chosen, threads());
+        if let Some(double) = alone(&left_out) {
+            print(&format!("{:<9} without {name:<20} see double {}\n", "killed", double.name));
+            continue;
+        }
+        let chosen = if left_out.rules.is_empty() { &clean } else { &smoke };
+        let results = harness::without(&left_out, chosen, threads());
         let nearest = results.iter().filter(|r| !r.broken.is_empty()).min_by_key(|r| r.steps);
         let reason = covered(&name);
         let truncated = results.iter().find(|r| r.broken.is_empty() && !r.exhaustive);
@@ -184,6 +191,14 @@ fn singles(only: Option<&str>) -> ExitCode {
         print(&format!("{word:<9} without {name:<20} {line}\n"));
     }
     verdict(as_listed)
+}
+
+/// The double that leaves out just this, and lies about nothing.
+fn alone(left_out: &harness::LeftOut) -> Option<&'static Double> {
+    DOUBLES.iter().find(|double| {
+        let plain = double.lie.is_none() && double.margin.is_none();
+        plain && double.rules == left_out.rules && double.fields == left_out.fields
+    })
 }
 
 /// The intruder and its twin bring about the same worlds where every rule holds, and the same

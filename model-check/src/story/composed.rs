@@ -67,6 +67,9 @@ fn report(before: &World, half: &'static str, bytes: &[u8]) -> &'static str {
             "a CPU report that the enrolled machine made while it ran other code"
         }
         ("cpu", Some(_)) => "a CPU report of its own machine",
+        ("cpu", None) if oracle::silently(|| read_report("gpu", bytes)).is_some() => {
+            "a report that it had a GPU sign"
+        }
         _ => "a report that no hardware made",
     }
 }

@@ -52,6 +52,42 @@ fn a_rule_without_a_requirement_is_found() {
     assert_eq!(without_requirement(&[Rule::HS_10, Rule::HS_11], &known), ["HS-11"]);
 }
 
+#[test]
+fn every_survivor_of_a_mutation_is_still_there_and_has_a_reason() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let listed = fs::read_to_string(root.join("survivors.toml")).expect("the list");
+    let survivors = survivors(&listed);
+    assert!(!survivors.is_empty());
+    for (file, text, reason) in survivors {
+        let source = fs::read_to_string(root.join("..").join(&file)).expect("a source");
+        let source = source.split_whitespace().collect::<Vec<_>>().join(" ");
+        let original = text.split(" => ").next().unwrap_or(&text);
+        assert!(source.contains(original), "{file} has no `{text}` any more");
+        assert!(reason.len() > 20 && reason.ends_with('.'), "{file}: `{text}` has no reason");
+    }
+}
+
+/// File, text and reason of each entry; every line is one of these or nothing.
+fn survivors(listed: &str) -> Vec<(String, String, String)> {
+    let mut found: Vec<(String, String, String)> = Vec::new();
+    for line in listed.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if line == "[[survivor]]" {
+            found.push(Default::default());
+            continue;
+        }
+        let (key, value) = line.split_once(" = ").expect("a key and a value");
+        let value = value.trim_matches('"').replace("\\\"", "\"");
+        let entry = found.last_mut().expect("keys belong to a survivor");
+        match key {
+            "file" => entry.0 = value,
+            "text" => entry.1 = value,
+            "reason" => entry.2 = value,
+            other => panic!("`{other}` is no key of a survivor"),
+        }
+    }
+    found
+}
+
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();

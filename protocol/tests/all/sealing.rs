@@ -84,14 +84,19 @@ fn wire_4_a_deployment_that_a_stranger_signed_is_refused() {
 }
 
 #[test]
-fn hs_4_a_device_loads_nothing_of_another_deployment() {
-    let mut owner = Owner::new(3, 2, 0);
-    owner.manifest.deployment = DeploymentId::new([9; 16]);
-    owner.deployment.deployment = DeploymentId::new([9; 16]);
-    let mut pair = Pair::new();
-    let (manifest, deployment) = (owner.signed_manifest(), owner.signed_deployment());
-    pair.device_input(DeviceInput::Acquire { manifest, deployment });
-    assert_eq!(pair.device_rejections, [Rejection::Violation(Violation::ManifestUnknown)]);
+fn hs_4_a_device_loads_no_manifest_of_another_deployment() {
+    let mut other = Owner::new(3, 2, 0);
+    other.manifest.deployment = DeploymentId::new([9; 16]);
+    let own = Owner::new(3, 2, 0).signed_deployment();
+    assert_eq!(acquired(other.signed_manifest(), own), MANIFEST_UNKNOWN);
+}
+
+#[test]
+fn hs_4_a_device_loads_nothing_under_another_deployment() {
+    let mut other = Owner::new(3, 2, 0);
+    other.deployment.deployment = DeploymentId::new([9; 16]);
+    let own = Owner::new(3, 2, 0).signed_manifest();
+    assert_eq!(acquired(own, other.signed_deployment()), MANIFEST_UNKNOWN);
 }
 
 #[test]
@@ -140,3 +145,12 @@ fn wire_2_a_signed_payload_with_a_second_encoding_is_refused() {
     assert_eq!(refused, Some(Violation::Undecodable(trailing)));
     assert!(matches!(Owner::new(3, 2, 0).provision(1), Message::Provision(_)));
 }
+
+/// What the device says to a manifest and a deployment of its owner's.
+fn acquired(manifest: Signed, deployment: Signed) -> Vec<Rejection> {
+    let mut pair = Pair::new();
+    pair.device_input(DeviceInput::Acquire { manifest, deployment });
+    pair.device_rejections
+}
+
+const MANIFEST_UNKNOWN: [Rejection; 1] = [Rejection::Violation(Violation::ManifestUnknown)];
