@@ -357,6 +357,10 @@ pub struct BenchOpenArgs {
     /// Measure with this file instead
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    /// An interpreter that has `safetensors` and `cryptotensors`, to measure them too
+    /// [default: python3]
+    #[arg(long, value_name = "PYTHON")]
+    pub python: Option<PathBuf>,
     #[arg(long, default_value_t = 5)]
     pub repeats: u32,
     #[arg(long)]
