@@ -21,7 +21,6 @@ use std::thread;
 use std::time::Instant;
 
 use crate::bench::floor::Floor;
-use crate::bench::memory::Peak;
 use crate::bench::peers::{Peer, Running, Sample};
 use crate::bench::shelf::Shelf;
 use crate::container::Container;
@@ -33,6 +32,7 @@ use crate::open::Reader;
 use crate::seal::{At, Plan, seal};
 use crate::staged::Target;
 
+pub use memory::Peak;
 pub use report::{Figure, Report, Spread, Standing};
 
 /// What to seal and open.
@@ -125,15 +125,15 @@ impl Beside {
         if self.running.is_err() {
             return Vec::new();
         }
-        let floors =
+        let floor =
             [(&ours.seal_moved, &ours.seal_in_place), (&ours.open_moved, &ours.open_in_place)];
-        let steps = self.peer.steps().into_iter().zip(floors).enumerate();
-        let figure = |(i, (step, (moved, in_place))): (usize, (_, (&Vec<f64>, &Vec<f64>)))| {
-            let seconds: Vec<f64> = self.samples.iter().map(|s| s[i].seconds).collect();
-            let peak = self.samples.iter().map(|s| s[i].peak).max();
-            Figure::new(step, threads, &seconds, moved, in_place).peaking(peak)
+        let figure = |at: usize| {
+            let seconds: Vec<f64> = self.samples.iter().map(|pair| pair[at].seconds).collect();
+            let peak = self.samples.iter().map(|pair| pair[at].peak).max();
+            let (moved, in_place) = floor[at];
+            Figure::new(self.peer.steps()[at], threads, &seconds, moved, in_place).peaking(peak)
         };
-        steps.map(figure).collect()
+        [SAVE, LOAD].map(figure).into()
     }
 
     fn standing(self, threads: Threads) -> Standing {
@@ -165,7 +165,7 @@ struct Samples {
     open_fresh: Vec<f64>,
     read_file: Vec<f64>,
     seal_file_peak: Option<u64>,
-    open_fresh_peak: Option<u64>,
+    open_file_peak: Option<u64>,
 }
 
 impl Samples {
@@ -184,8 +184,8 @@ impl Samples {
             open("raw open in place", &self.open_in_place),
             open("raw open, memory to memory", &self.open_moved),
             open("open, memory to memory", &self.open_memory),
-            open("open, file to memory", &self.open_file),
-            open("open, file to fresh memory", &self.open_fresh).peaking(self.open_fresh_peak),
+            open("open, file to memory", &self.open_file).peaking(self.open_file_peak),
+            open("open, file to fresh memory", &self.open_fresh),
             open("plain read, file to memory", &self.read_file),
         ]
     }
@@ -203,12 +203,9 @@ impl Case<'_> {
         let (key, ids) = (Dek::generate()?, Ids::fresh([7; 16], 1)?);
         let (sealed, table, elapsed) = self.seal_in_memory(&key, &ids, threads)?;
         samples.seal_memory.push(elapsed);
-        samples.open_memory.push(open(
-            &Reader::over(&sealed[..], &self.sealed, &table)?,
-            &key,
-            threads,
-            Memory::Touched,
-        )?);
+        let reader = Reader::over(&sealed[..], &self.sealed, &table)?;
+        samples.open_memory.push(open(&reader, &key, threads, Memory::Touched)?.0);
+        drop(reader);
         drop(sealed);
         let (peak, start) = (Peak::start(), Instant::now());
         let target = Target::Replace(&self.sealed);
@@ -216,10 +213,10 @@ impl Case<'_> {
         samples.seal_file.push(start.elapsed().as_secs_f64());
         samples.seal_file_peak = samples.seal_file_peak.max(peak.grown());
         let reader = Reader::open(&self.sealed, &table)?;
-        samples.open_file.push(open(&reader, &key, threads, Memory::Touched)?);
-        let peak = Peak::start();
-        samples.open_fresh.push(open(&reader, &key, threads, Memory::Fresh)?);
-        samples.open_fresh_peak = samples.open_fresh_peak.max(peak.grown());
+        let (elapsed, peak) = open(&reader, &key, threads, Memory::Touched)?;
+        samples.open_file.push(elapsed);
+        samples.open_file_peak = samples.open_file_peak.max(peak);
+        samples.open_fresh.push(open(&reader, &key, threads, Memory::Fresh)?.0);
         samples.read_file.push(self.read_plain(threads)?);
         Ok(())
     }
@@ -279,23 +276,24 @@ enum Memory {
     Fresh,
 }
 
+/// Seconds, and how far memory rose: above the target, where that was touched before.
 fn open<S: crate::storage::ReadAt>(
     reader: &Reader<S>,
     key: &Dek,
     threads: Threads,
     target: Memory,
-) -> Result<f64, WeightsError> {
+) -> Result<(f64, Option<u64>), WeightsError> {
     let lengths: Vec<_> =
         reader.tensors(key)?.into_iter().map(|tensor| tensor.length as usize).collect();
     // Zeros come from the system untouched.
     let of = |byte: u8| lengths.iter().map(|length| vec![byte; *length]).collect::<Vec<_>>();
     let touched = (target == Memory::Touched).then(|| of(1));
-    let start = Instant::now();
+    let (peak, start) = (Peak::start(), Instant::now());
     let mut memory = touched.unwrap_or_else(|| of(0));
     let buffers = Buffers::new(memory.iter_mut().map(Vec::as_mut_slice));
     let header = reader.open_header(key)?;
     reader.open_all(key, &header, threads, &buffers)?;
-    Ok(start.elapsed().as_secs_f64())
+    Ok((start.elapsed().as_secs_f64(), peak.grown()))
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {
@@ -335,3 +333,6 @@ fn synthetic(bytes: u64) -> Result<Vec<u8>, WeightsError> {
 }
 
 const TENSOR_BYTES: u64 = 32 << 20;
+/// Where a pair of samples has which step.
+const SAVE: usize = 0;
+const LOAD: usize = 1;

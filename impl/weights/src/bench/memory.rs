@@ -7,7 +7,7 @@
 use std::fs;
 
 /// The mark, started again.
-pub(super) struct Peak {
+pub struct Peak {
     before: Option<u64>,
 }
 

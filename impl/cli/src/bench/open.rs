@@ -1,4 +1,4 @@
-//! `custody bench`: figures beside the floor of the same run.
+//! `custody bench open`: sealing and opening beside the raw cipher, and beside what people use.
 
 use std::path::Path;
 
