@@ -1,45 +1,26 @@
 //! Agreement, derivation, shares, entropy and erasure against published vectors, over every backend.
 
+#[macro_use]
 mod common;
 
 use split_custody_kernels::operations::{ENTROPY_SAMPLES_MIN, Kdf, OperationError, Operations};
 
 use common::{array, bytes, has, hex, unhex, wycheproof};
 
-/// The five lines of a backend, once for each operation.
-macro_rules! backend {
-    ($name:ident, $backend:expr) => {
-        mod $name {
-            backend!(@each $backend,
-                hs_15_wycheproof_x25519 => x25519_vectors,
-                hs_15_wycheproof_ecdh_p256 => p256_vectors,
-                hs_15_public_keys_agree_both_ways => public_keys,
-                hs_15_private_keys_out_of_range_are_refused => private_keys,
-                rel_4_wycheproof_hkdf_sha256 => hkdf_sha256_vectors,
-                rel_4_wycheproof_hkdf_sha512 => hkdf_sha512_vectors,
-                rel_4_x963_is_a_hash_of_secret_counter_and_info => x963,
-                rst_5_wycheproof_hmac_sha256 => hmac_vectors,
-                qrm_4_any_k_shares_give_the_secret => shares,
-                qrm_7_bad_indices_are_refused => bad_indices,
-                rst_4_health_tests_refuse_at_their_cut_offs => entropy,
-                rst_3_zeroize_and_verify_zero_at_every_length => zeroing,
-            );
-        }
-    };
-    (@each $backend:expr, $($test:ident => $body:ident,)*) => {
-        $(
-            #[test]
-            fn $test() {
-                super::$body(&$backend);
-            }
-        )*
-    };
+operations! {
+    hs_15_wycheproof_x25519 => x25519_vectors,
+    hs_15_wycheproof_ecdh_p256 => p256_vectors,
+    hs_15_public_keys_agree_both_ways => public_keys,
+    hs_15_private_keys_out_of_range_are_refused => private_keys,
+    rel_4_wycheproof_hkdf_sha256 => hkdf_sha256_vectors,
+    rel_4_wycheproof_hkdf_sha512 => hkdf_sha512_vectors,
+    rel_4_x963_is_a_hash_of_secret_counter_and_info => x963,
+    rst_5_wycheproof_hmac_sha256 => hmac_vectors,
+    qrm_4_any_k_shares_give_the_secret => shares,
+    qrm_7_bad_indices_are_refused => bad_indices,
+    rst_4_health_tests_refuse_at_their_cut_offs => entropy,
+    rst_3_zeroize_and_verify_zero_at_every_length => zeroing,
 }
-
-backend!(portable, split_custody_kernels::Portable);
-backend!(shim, split_custody_kernels::shim::shim());
-#[cfg(feature = "cuda")]
-backend!(cuda, crate::common::gpu());
 
 fn x25519_vectors<O: Operations>(backend: &O) {
     let (mut agreed, mut refused) = (0, 0);
@@ -133,7 +114,46 @@ fn private_keys<O: Operations>(backend: &O) {
     let mut large = plus;
     large[1..33].fill(0xff);
     assert_eq!(backend.agree_p256(&unit, &large), Err(OperationError::KeyInvalid));
+    for [(x, y), (same_x, same_y)] in SECOND_NAMES {
+        let point = |x: &str, y: &str| unhex(&format!("04{x}{y}")).try_into().unwrap();
+        assert!(backend.agree_p256(&TWO, &point(x, y)).is_ok(), "a point of the curve");
+        let again = backend.agree_p256(&TWO, &point(same_x, same_y));
+        assert_eq!(again, Err(OperationError::KeyInvalid), "the same point, not reduced");
+    }
 }
+
+const TWO: [u8; 32] = {
+    let mut two = [0; 32];
+    two[31] = 2;
+    two
+};
+
+/// Points with a coordinate below 2^256 - p, and then with p added to it: on the curve as far as
+/// arithmetic modulo p can see, and still not a public key (SP 800-56A, 5.6.2.3.3, step 2).
+const SECOND_NAMES: [[(&str, &str); 2]; 2] = [
+    // x = 0, y the root of b; then x = p.
+    [
+        (
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "66485c780e2f83d72433bd5d84a06bb6541c2af31dae871728bf856a174f93f4",
+        ),
+        (
+            "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff",
+            "66485c780e2f83d72433bd5d84a06bb6541c2af31dae871728bf856a174f93f4",
+        ),
+    ],
+    // y = 5, x a root of x^3 - 3x + b - 25; then y = p + 5.
+    [
+        (
+            "d7325d7646cd60d80a92738ceb345f844cffaf35841022cab176f692de8de1d7",
+            "0000000000000000000000000000000000000000000000000000000000000005",
+        ),
+        (
+            "d7325d7646cd60d80a92738ceb345f844cffaf35841022cab176f692de8de1d7",
+            "ffffffff00000001000000000000000000000001000000000000000000000004",
+        ),
+    ],
+];
 
 type KdfOf<O> = fn(&O, &Kdf<'_>, &mut [u8]) -> Result<(), OperationError>;
 

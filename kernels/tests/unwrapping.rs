@@ -1,5 +1,6 @@
 //! What opens a share, against published vectors and against harm, over every backend.
 
+#[macro_use]
 mod common;
 
 use serde_json::Value;
@@ -7,37 +8,18 @@ use split_custody_kernels::operations::{Aead, Hpke, Kem, OperationError, Operati
 
 use common::{array, array12, bytes, hex, load, nist, unhex, wycheproof};
 
-/// The five lines of a backend, once for each operation.
-macro_rules! backend {
-    ($name:ident, $backend:expr) => {
-        mod $name {
-            backend!(@each $backend,
-                rel_4_wycheproof_aes_kw => kw_vectors,
-                rel_4_wycheproof_aes_kwp => kwp_vectors,
-                rel_4_nist_aes_kw => kw_nist,
-                rel_4_nist_aes_kwp => kwp_nist,
-                rel_4_every_flipped_bit_of_a_wrapped_share_is_noticed => wrap_tampering,
-                rel_4_wycheproof_aes_gcm_with_data => gcm_vectors,
-                rel_4_nist_aes_gcm => gcm_nist,
-                rel_4_rfc_9180_hpke => hpke_vectors,
-                rel_4_every_field_of_hpke_is_bound => hpke_tampering,
-            );
-        }
-    };
-    (@each $backend:expr, $($test:ident => $body:ident,)*) => {
-        $(
-            #[test]
-            fn $test() {
-                super::$body(&$backend);
-            }
-        )*
-    };
+operations! {
+    rel_4_wycheproof_aes_kw => kw_vectors,
+    rel_4_wycheproof_aes_kwp => kwp_vectors,
+    rel_4_nist_aes_kw => kw_nist,
+    rel_4_nist_aes_kwp => kwp_nist,
+    rel_4_every_flipped_bit_of_a_wrapped_share_is_noticed => wrap_tampering,
+    rel_4_every_byte_of_the_initial_value_is_compared => wrap_initial_values,
+    rel_4_wycheproof_aes_gcm_with_data => gcm_vectors,
+    rel_4_nist_aes_gcm => gcm_nist,
+    rel_4_rfc_9180_hpke => hpke_vectors,
+    rel_4_every_field_of_hpke_is_bound => hpke_tampering,
 }
-
-backend!(portable, split_custody_kernels::Portable);
-backend!(shim, split_custody_kernels::shim::shim());
-#[cfg(feature = "cuda")]
-backend!(cuda, crate::common::gpu());
 
 type UnwrapOf<O> = fn(&O, &[u8; 32], &[u8]) -> Result<zeroize::Zeroizing<Vec<u8>>, OperationError>;
 
@@ -118,6 +100,31 @@ fn wrap_tampering<O: Operations>(backend: &O) {
         assert_eq!(backend.unwrap_kwp(&kek, cut), Err(OperationError::LengthWrong));
     }
     assert_eq!(backend.unwrap_kw(&[0; 32], &wrapped), Err(OperationError::WrapWrong));
+}
+
+/// A flipped bit changes all of the initial value, so half a comparison would notice it. These were
+/// wrapped under the key and over the share of the test above, with another initial value: RFC 3394
+/// with any `A`, as its section 2.2.1 allows.
+fn wrap_initial_values<O: Operations>(backend: &O) {
+    let kek: [u8; 32] = std::array::from_fn(|at| at as u8);
+    // The AIV of RFC 5649 for 32 bytes: right, then with one byte wrong.
+    let padded = [
+        "4a8029243027353b0694cf1bd8fc745bb0ce8a739b19b1960b12426d4c39cfeda926d103ab34e9f6",
+        "8d55fdedb89586c318191a3d3eda412a574ae287d80a91c38b398e6e6bdbd62a3b600c1eb6d6cf9d",
+        "4881e25ea27e58de0e5a45f1f1474ed3e226e88cf935632cb7d39841ed4d209e2c8b094a168aaabd",
+    ];
+    // A6A6A6A6A6A6A6A7, and A7A6A6A6A6A6A6A6.
+    let plain = [
+        "7035afe3a1f6314570a750c0447e20eade73322d40ec4bfc1380bf097b0dc638bc275cb34c63803a",
+        "6e60c3a2bb569fe1d6f3add1e84023a686c9a1af96e76dd9e422ccc6ae24ca737acdbb36846c1567",
+    ];
+    assert_eq!(backend.unwrap_kwp(&kek, &unhex(padded[0])).unwrap().len(), 32);
+    for wrapped in &padded[1..] {
+        assert_eq!(backend.unwrap_kwp(&kek, &unhex(wrapped)), Err(OperationError::WrapWrong));
+    }
+    for wrapped in plain.iter().chain(&padded) {
+        assert_eq!(backend.unwrap_kw(&kek, &unhex(wrapped)), Err(OperationError::WrapWrong));
+    }
 }
 
 fn gcm_vectors<O: Operations>(backend: &O) {

@@ -17,6 +17,7 @@
 //! | [`story`], [`trace`] | a counterexample as sentences, as a diagram, as a file |
 //! | [`replay`] | a running system's event log as enabled actions of the world |
 //! | `search`, `harness` | stateright, one search per thread (feature `search`) |
+//! | `two_phase` | a model of one word, to measure the search beside other checkers (feature `search`) |
 //!
 //! Modelled: a host that delivers, delays, drops, cuts and repeats; an adversary with its own key,
 //! channels and genuine hardware, composing what it can derive in the slices named `intruder-*` and
@@ -47,4 +48,6 @@ pub mod story;
 pub mod symbolic;
 pub mod term;
 pub mod trace;
+#[cfg(feature = "search")]
+pub mod two_phase;
 pub mod world;

@@ -1,8 +1,8 @@
 //! Questions to the driver: what may be slow, may fail, or lives in an HSM or on the device.
 //!
-//! All chapters. A machine emits an [`Effect`] with a [`Ticket`] and goes on only when the answer
-//! comes back as `Done`. What must be durable before it is said is withheld until then: there is
-//! nothing to send before, so a driver cannot reorder. [REL-5] [REV-4] [AUD-1]
+//! All chapters. A machine emits an effect (such as [`CustodianEffect`]) with a [`Ticket`] and goes
+//! on only when the answer comes back as `Done`. What must be durable before it is said is withheld
+//! until then: there is nothing to send before, so a driver cannot reorder. [REL-5] [REV-4] [AUD-1]
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;

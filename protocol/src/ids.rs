@@ -131,4 +131,13 @@ impl Budget {
             left => Some(Self(left - 1)),
         }
     }
+
+    /// So many uses less, zero where there were fewer; `None` when there was none left.
+    pub const fn less(self, uses: u64) -> Option<Self> {
+        match self.0 {
+            0 => None,
+            u64::MAX => Some(self),
+            left => Some(Self(left.saturating_sub(uses))),
+        }
+    }
 }

@@ -94,6 +94,32 @@ pub struct DemoArgs {
     /// Print one JSON object instead of the timeline
     #[arg(long)]
     pub json: bool,
+    /// How many devices are enrolled: for measurements
+    #[arg(skip = 1)]
+    pub devices: u8,
+    /// Keep no event logs: for measurements
+    #[arg(skip)]
+    pub quiet: bool,
+}
+
+impl DemoArgs {
+    /// What `custody demo` does where nothing else is asked.
+    pub const fn standard() -> Self {
+        Self {
+            model: None,
+            custodians: 3,
+            threshold: 2,
+            faulty: 0,
+            kill: 0,
+            hsm: String::new(),
+            gpu: GpuArg::Sim,
+            on_host_read: HostReadArg::Reset,
+            keep: None,
+            json: false,
+            devices: 1,
+            quiet: false,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -347,6 +373,64 @@ pub struct SelftestArgs {
 pub enum BenchCommand {
     /// Seal and open, beside the raw cipher over the same chunks
     Open(BenchOpenArgs),
+    /// Attach and release, beside the sum of what it computes
+    Release(BenchReleaseArgs),
+    /// What each request pays: under a lease, authorised online, over links of several lengths
+    Latency(BenchLatencyArgs),
+    /// Searches, beside Spin on the same model
+    Prove(BenchProveArgs),
+}
+
+impl BenchCommand {
+    pub const fn json(&self) -> bool {
+        match self {
+            Self::Open(args) => args.json,
+            Self::Release(args) => args.json,
+            Self::Latency(args) => args.json,
+            Self::Prove(args) => args.json,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub struct BenchReleaseArgs {
+    /// Releases to one device
+    #[arg(long, default_value_t = 200)]
+    pub rounds: usize,
+    /// Devices that attach at the same time
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub clients: u8,
+    /// How long they do it
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchLatencyArgs {
+    /// Batches of checks; ten times as many questions online
+    #[arg(long, default_value_t = 200)]
+    pub rounds: usize,
+    /// Requests over each link
+    #[arg(long, default_value_t = 200)]
+    pub requests: u64,
+    /// The longest lease, for the bound after a revocation
+    #[arg(long, default_value_t = 60_000)]
+    pub ttl_max_ms: u64,
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct BenchProveArgs {
+    /// Resource managers of two-phase commit
+    #[arg(long, default_value_t = 8)]
+    pub managers: u32,
+    #[arg(long, default_value_t = 3)]
+    pub repeats: u32,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -357,6 +441,10 @@ pub struct BenchOpenArgs {
     /// Measure with this file instead
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    /// An interpreter that has `safetensors` and `cryptotensors`, to measure them too
+    /// [default: python3]
+    #[arg(long, value_name = "PYTHON")]
+    pub python: Option<PathBuf>,
     #[arg(long, default_value_t = 5)]
     pub repeats: u32,
     #[arg(long)]

@@ -42,7 +42,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{AuditCommand, BenchCommand, Cli, Command};
+use args::{AuditCommand, Cli, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
@@ -76,7 +76,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Audit { command: AuditCommand::Verify(args) } => audit::run(&args),
         Command::Attest { command } => attest::run(&command),
         Command::Selftest(args) => selftest::run(&args),
-        Command::Bench { command: BenchCommand::Open(args) } => bench::open(&args),
+        Command::Bench { command } => bench::run(&command),
     }
 }
 
@@ -95,6 +95,6 @@ fn wants_json(command: &Command) -> bool {
         Command::Audit { command: AuditCommand::Verify(args) } => args.json,
         Command::Attest { command } => command.json(),
         Command::Selftest(args) => args.json,
-        Command::Bench { command: BenchCommand::Open(args) } => args.json,
+        Command::Bench { command } => command.json(),
     }
 }

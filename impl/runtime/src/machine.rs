@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use split_custody_protocol::Suite;
 use split_custody_protocol::effect::Output;
 use split_custody_protocol::ids::{ChannelId, CustodianId, Ticket};
+use split_custody_protocol::lease::Standing;
 use split_custody_protocol::suite::{Digest, Exporter, LeafKey};
 use split_custody_protocol::time::Instant;
 
@@ -34,6 +35,15 @@ pub trait Machine: Send + 'static {
     fn poll_output(&mut self) -> Option<Output<Self::Effect>>;
 
     fn poll_timeout(&self) -> Option<Instant>;
+
+    /// What may be admitted until the next turn without asking; nothing, where a role admits nothing.
+    /// [LEA-16]
+    fn standing(&self) -> Option<Standing> {
+        None
+    }
+
+    /// Charges uses that were admitted over the standing. [LEA-4]
+    fn charge(&mut self, _now: Instant, _uses: u64) {}
 
     /// The input that says this; `None` for what cannot happen to this machine.
     fn input(happening: Happening<Self::Answer>) -> Option<Self::Input>;

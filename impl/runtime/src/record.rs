@@ -44,6 +44,10 @@ impl Recorder {
         Ok(Self { sink: Some(sink) })
     }
 
+    pub(crate) const fn is_on(&self) -> bool {
+        self.sink.is_some()
+    }
+
     /// The input as the log will have it; `None` while off, at no cost.
     pub(crate) fn input<M: Machine>(&self, input: &M::Input) -> Option<trace::Input> {
         self.sink.as_ref().map(|_| M::describe_input(input))

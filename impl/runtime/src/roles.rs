@@ -7,6 +7,7 @@ use split_custody_protocol::effect::{
     CustodianAnswer, CustodianEffect, DeviceAnswer, DeviceEffect, Output,
 };
 use split_custody_protocol::ids::ChannelId;
+use split_custody_protocol::lease::Standing;
 use split_custody_protocol::role::{Custodian, CustodianInput, Device, DeviceInput, Rejection};
 use split_custody_protocol::suite::{Digest, Exporter};
 use split_custody_protocol::time::Instant;
@@ -36,6 +37,14 @@ impl Machine for Device {
 
     fn poll_timeout(&self) -> Option<Instant> {
         Device::poll_timeout(self)
+    }
+
+    fn standing(&self) -> Option<Standing> {
+        Device::standing(self)
+    }
+
+    fn charge(&mut self, now: Instant, uses: u64) {
+        Device::charge(self, now, uses);
     }
 
     fn input(happening: Happening<DeviceAnswer>) -> Option<DeviceInput> {

@@ -11,9 +11,11 @@ use split_custody_protocol::reset::OnHostRead;
 use split_custody_protocol::role::{Device, DeviceInput};
 use split_custody_protocol::wire::Message;
 use split_custody_protocol::wire::message::frame_of;
+use split_custody_runtime::clock::{BootClock, Clock};
+use split_custody_runtime::driver::Handle;
 use split_custody_runtime::record::read_log;
 use split_custody_runtime::trace_types as trace;
-use world::World;
+use world::{Log, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rel_5_two_of_three_release_and_rev_12_an_order_stops_the_device() {
@@ -70,6 +72,66 @@ async fn hs_2_logs_of_both_ends_agree_on_frames_and_exporters() {
             assert!(transmitted(&device).contains(&frame), "{frame:?}");
         }
     }
+}
+
+fn admits(device: &Handle<Device>) -> bool {
+    device.gate().admit(|| BootClock.now()).is_some()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lea_16_the_gate_of_a_driver_opens_with_the_model_and_shuts_with_an_order() {
+    let mut world = World::start_with(OnHostRead::Block, Log::Off).await;
+    assert!(!admits(&world.device));
+    world.acquire().await;
+    assert!(admits(&world.device));
+    // Past the first term: renewals keep it open.
+    tokio::time::sleep(Duration::from_millis(2600)).await;
+    assert!(admits(&world.device));
+    for id in 1..=3 {
+        world.ask(id, frame_of(world.revocation())).await;
+    }
+    world.wait_for(|r| matches!(r, Report::Stopped { cause: StopCause::Revoked })).await;
+    assert!(!admits(&world.device));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lea_16_after_the_word_of_a_host_read_was_sent_nothing_is_admitted() {
+    let mut world = World::start_with(OnHostRead::Reset, Log::Off).await;
+    // The world has leaves for eight lives.
+    for _ in 0..6 {
+        world.acquire().await;
+        assert!(admits(&world.device));
+        world.device.input(DeviceInput::HostRead).await.expect("taken");
+        // Sent, and perhaps not handled yet.
+        assert!(!admits(&world.device));
+        world.wait_for(|r| matches!(r, Report::Clean { .. })).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lea_16_uses_over_the_gate_are_charged_before_the_next_turn() {
+    let mut world = World::start_with(OnHostRead::Block, Log::Off).await;
+    world.acquire().await;
+    let mut charged = Vec::new();
+    // A renewal between the two sets the count back; a few tries are enough on any machine.
+    for _ in 0..5 {
+        let admitted = (0..7).filter(|_| admits(&world.device)).count() as u64;
+        let used = |device: &mut Device, _| device.leases().map(|(_, held)| held.used()).collect();
+        charged = world.device.call("status", used).await.expect("called");
+        if admitted == 7 && charged.iter().all(|used: &u64| *used >= 7) {
+            return;
+        }
+    }
+    panic!("charged {charged:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lea_16_where_a_log_is_kept_the_machine_is_asked() {
+    let mut world = World::start(OnHostRead::Block).await;
+    world.acquire().await;
+    assert!(!admits(&world.device));
+    let admitted = world.device.call("admit", |device: &mut Device, now| device.admit(now)).await;
+    admitted.expect("called").expect("admitted");
 }
 
 fn exporters(log: &[trace::Entry]) -> Vec<trace::Hex> {

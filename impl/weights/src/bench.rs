@@ -2,11 +2,14 @@
 //!
 //! Chapter 15. Each repeat times, one after the other on the same number of threads: the provider's
 //! AES-256-GCM alone over 16 KiB chunks, in place and from one memory to another; ours from memory to
-//! memory; ours from and to files in the page cache; and a plain read of the source into memory.
-//! `ratio` compares with the raw step of the same shape, `of_cipher` with the cipher in place, both of
-//! the same repeat. It judges nothing.
+//! memory; ours from and to files in the page cache; a plain read of the source into memory; and, where
+//! a Python interpreter is named, what libraries that people use today do with the same file. `ratio`
+//! compares with the raw step of the same shape, `of_cipher` with the cipher in place, both of the same
+//! repeat. It judges nothing.
 
 mod floor;
+mod memory;
+mod peers;
 mod report;
 mod shelf;
 
@@ -18,6 +21,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::bench::floor::Floor;
+use crate::bench::peers::{Peer, Running, Sample};
 use crate::bench::shelf::Shelf;
 use crate::container::Container;
 use crate::destination::Buffers;
@@ -28,7 +32,8 @@ use crate::open::Reader;
 use crate::seal::{At, Plan, seal};
 use crate::staged::Target;
 
-pub use report::{Figure, Report, Spread};
+pub use memory::Peak;
+pub use report::{Figure, Report, Spread, Standing};
 
 /// What to seal and open.
 pub enum Input {
@@ -41,32 +46,103 @@ pub enum Input {
     },
 }
 
-/// Measures. `scratch` is a directory for the files, removed afterwards.
-pub fn run(
-    input: &Input,
-    scratch: &Path,
-    threads: &[Threads],
-    repeats: u32,
-) -> Result<Report, WeightsError> {
+/// How to measure.
+pub struct Settings<'a> {
+    /// A directory for the files, which are removed afterwards.
+    pub scratch: &'a Path,
+    /// Each step runs on each of these numbers of threads.
+    pub threads: &'a [Threads],
+    /// How often each step runs; at least once.
+    pub repeats: u32,
+    /// A Python interpreter that has `safetensors` and `cryptotensors`; none, and they are left out.
+    pub python: Option<&'a Path>,
+}
+
+/// Measures.
+pub fn run(input: &Input, settings: &Settings<'_>) -> Result<Report, WeightsError> {
     let plain = match input {
         Input::File(path) => read(path)?,
         Input::Synthetic { bytes } => synthetic(*bytes)?,
     };
+    let scratch = settings.scratch;
     let io =
         |source| WeightsError::Io { path: scratch.into(), action: "create a directory in", source };
     let folder = tempfile::tempdir_in(scratch).map_err(io)?;
-    let source = folder.path().join("source.safetensors");
+    let at = |name| folder.path().join(name);
+    let source = at("source.safetensors");
     fs::write(&source, &plain).map_err(io)?;
-    let case = Case { plain: &plain, source, sealed: folder.path().join("sealed.safetensors") };
-    let mut figures = Vec::new();
-    for threads in threads {
+    let case = Case { plain: &plain, source, sealed: at("sealed.safetensors") };
+    let repeats = settings.repeats.max(1);
+    let (mut figures, mut peers) = (Vec::new(), Vec::new());
+    for threads in settings.threads {
+        let mut others: Vec<_> = settings
+            .python
+            .iter()
+            .flat_map(|python| Peer::ALL.map(|peer| (peer, python)))
+            .map(|(peer, python)| {
+                let target = at(peer.package());
+                Beside::start(peer, python, &case.source, &target, *threads)
+            })
+            .collect();
         let mut samples = Samples::default();
-        for _ in 0..repeats.max(1) {
+        for _ in 0..repeats {
             case.measure(*threads, &mut samples)?;
+            others.iter_mut().for_each(Beside::measure);
+        }
+        for beside in others {
+            figures.extend(beside.figures(*threads, &samples));
+            peers.push(beside.standing(*threads));
         }
         figures.extend(samples.figures(*threads));
     }
-    Ok(Report { bytes: plain.len() as u64, repeats: repeats.max(1), figures })
+    figures.sort_by_key(|f| f.threads);
+    Ok(Report { bytes: plain.len() as u64, repeats, figures, peers })
+}
+
+/// A library beside ours, until it fails.
+struct Beside {
+    peer: Peer,
+    running: Result<Running, String>,
+    samples: Vec<[Sample; 2]>,
+}
+
+impl Beside {
+    fn start(peer: Peer, python: &Path, source: &Path, target: &Path, threads: Threads) -> Self {
+        let running = Running::start(peer, python, source, target, threads);
+        Self { peer, running, samples: Vec::new() }
+    }
+
+    fn measure(&mut self) {
+        let Ok(running) = &mut self.running else { return };
+        match running.measure() {
+            Ok(sample) => self.samples.push(sample),
+            Err(why) => self.running = Err(why),
+        }
+    }
+
+    /// None where it failed: half a series compares with nothing.
+    fn figures(&self, threads: Threads, ours: &Samples) -> Vec<Figure> {
+        if self.running.is_err() {
+            return Vec::new();
+        }
+        let floor =
+            [(&ours.seal_moved, &ours.seal_in_place), (&ours.open_moved, &ours.open_in_place)];
+        let figure = |at: usize| {
+            let seconds: Vec<f64> = self.samples.iter().map(|pair| pair[at].seconds).collect();
+            let peak = self.samples.iter().map(|pair| pair[at].peak).max();
+            let (moved, in_place) = floor[at];
+            Figure::new(self.peer.steps()[at], threads, &seconds, moved, in_place).peaking(peak)
+        };
+        [SAVE, LOAD].map(figure).into()
+    }
+
+    fn standing(self, threads: Threads) -> Standing {
+        let (version, not_run) = match &self.running {
+            Ok(running) => (Some(running.version.clone()), None),
+            Err(why) => (None, Some(why.clone())),
+        };
+        Standing { name: self.peer.package(), threads: threads.0.get(), version, not_run }
+    }
 }
 
 struct Case<'a> {
@@ -86,11 +162,14 @@ struct Samples {
     open_memory: Vec<f64>,
     seal_file: Vec<f64>,
     open_file: Vec<f64>,
+    open_fresh: Vec<f64>,
     read_file: Vec<f64>,
+    seal_file_peak: Option<u64>,
+    open_file_peak: Option<u64>,
 }
 
 impl Samples {
-    fn figures(self, threads: Threads) -> [Figure; 9] {
+    fn figures(self, threads: Threads) -> [Figure; 10] {
         let seal = |step, ours: &_| {
             Figure::new(step, threads, ours, &self.seal_moved, &self.seal_in_place)
         };
@@ -101,11 +180,12 @@ impl Samples {
             seal("raw seal in place", &self.seal_in_place),
             seal("raw seal, memory to memory", &self.seal_moved),
             seal("seal, memory to memory", &self.seal_memory),
-            seal("seal, file to file, durable", &self.seal_file),
+            seal("seal, file to file, durable", &self.seal_file).peaking(self.seal_file_peak),
             open("raw open in place", &self.open_in_place),
             open("raw open, memory to memory", &self.open_moved),
             open("open, memory to memory", &self.open_memory),
-            open("open, file to memory", &self.open_file),
+            open("open, file to memory", &self.open_file).peaking(self.open_file_peak),
+            open("open, file to fresh memory", &self.open_fresh),
             open("plain read, file to memory", &self.read_file),
         ]
     }
@@ -123,17 +203,20 @@ impl Case<'_> {
         let (key, ids) = (Dek::generate()?, Ids::fresh([7; 16], 1)?);
         let (sealed, table, elapsed) = self.seal_in_memory(&key, &ids, threads)?;
         samples.seal_memory.push(elapsed);
-        samples.open_memory.push(open(
-            &Reader::over(&sealed[..], &self.sealed, &table)?,
-            &key,
-            threads,
-        )?);
+        let reader = Reader::over(&sealed[..], &self.sealed, &table)?;
+        samples.open_memory.push(open(&reader, &key, threads, Memory::Touched)?.0);
+        drop(reader);
         drop(sealed);
-        let start = Instant::now();
+        let (peak, start) = (Peak::start(), Instant::now());
         let target = Target::Replace(&self.sealed);
         let table = seal(&self.source, target, &key, &ids, threads, &|_| ())?;
         samples.seal_file.push(start.elapsed().as_secs_f64());
-        samples.open_file.push(open(&Reader::open(&self.sealed, &table)?, &key, threads)?);
+        samples.seal_file_peak = samples.seal_file_peak.max(peak.grown());
+        let reader = Reader::open(&self.sealed, &table)?;
+        let (elapsed, peak) = open(&reader, &key, threads, Memory::Touched)?;
+        samples.open_file.push(elapsed);
+        samples.open_file_peak = samples.open_file_peak.max(peak);
+        samples.open_fresh.push(open(&reader, &key, threads, Memory::Fresh)?.0);
         samples.read_file.push(self.read_plain(threads)?);
         Ok(())
     }
@@ -184,19 +267,33 @@ impl Case<'_> {
     }
 }
 
-/// Opens everything into memory that was touched before, as a device's memory is.
+/// What the target of an opening is.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Memory {
+    /// Touched before the clock starts, as a device's memory is.
+    Touched,
+    /// Allocated under the clock, as the libraries beside ours do.
+    Fresh,
+}
+
+/// Seconds, and how far memory rose: above the target, where that was touched before.
 fn open<S: crate::storage::ReadAt>(
     reader: &Reader<S>,
     key: &Dek,
     threads: Threads,
-) -> Result<f64, WeightsError> {
-    let lengths = reader.tensors(key)?.into_iter().map(|t| t.length as usize);
-    let mut memory: Vec<Vec<u8>> = lengths.map(|length| vec![1; length]).collect();
+    target: Memory,
+) -> Result<(f64, Option<u64>), WeightsError> {
+    let lengths: Vec<_> =
+        reader.tensors(key)?.into_iter().map(|tensor| tensor.length as usize).collect();
+    // Zeros come from the system untouched.
+    let of = |byte: u8| lengths.iter().map(|length| vec![byte; *length]).collect::<Vec<_>>();
+    let touched = (target == Memory::Touched).then(|| of(1));
+    let (peak, start) = (Peak::start(), Instant::now());
+    let mut memory = touched.unwrap_or_else(|| of(0));
     let buffers = Buffers::new(memory.iter_mut().map(Vec::as_mut_slice));
-    let start = Instant::now();
     let header = reader.open_header(key)?;
     reader.open_all(key, &header, threads, &buffers)?;
-    Ok(start.elapsed().as_secs_f64())
+    Ok((start.elapsed().as_secs_f64(), peak.grown()))
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {
@@ -236,3 +333,6 @@ fn synthetic(bytes: u64) -> Result<Vec<u8>, WeightsError> {
 }
 
 const TENSOR_BYTES: u64 = 32 << 20;
+/// Where a pair of samples has which step.
+const SAVE: usize = 0;
+const LOAD: usize = 1;

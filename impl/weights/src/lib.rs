@@ -4,7 +4,7 @@
 //! DEK; the result is again a safetensors file, of `U8` tensors with public names. What the manifest
 //! must say about it is a [`SealedTable`].
 //!
-//! When [`seal`] returns, the target is complete, durable and in place; on an error the target is as
+//! When [`seal()`] returns, the target is complete, durable and in place; on an error the target is as
 //! it was. When [`Reader::open`] returns, the file agrees with the signed table and no key was used.
 //! When [`Reader::open_all`] returns a [`Loaded`], every chunk of every tensor carried a good tag in
 //! the caller's own memory, and the Merkle root agreed; on an error that memory is zeroed.

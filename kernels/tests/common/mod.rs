@@ -1,12 +1,32 @@
 //! Reading the vectors, and patterns. Not every test file uses all of it.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_macros)]
 
 use std::io::Read;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+/// One test of each body over every backend: `operations!(test => body, …)`.
+macro_rules! operations {
+    (@over $name:ident, $backend:expr, $($test:ident => $body:ident,)*) => {
+        mod $name {
+            $(
+                #[test]
+                fn $test() {
+                    super::$body(&$backend);
+                }
+            )*
+        }
+    };
+    ($($test:ident => $body:ident,)*) => {
+        operations!(@over portable, split_custody_kernels::Portable, $($test => $body,)*);
+        operations!(@over shim, split_custody_kernels::shim::shim(), $($test => $body,)*);
+        #[cfg(feature = "cuda")]
+        operations!(@over cuda, crate::common::gpu(), $($test => $body,)*);
+    };
+}
 
 /// The text of a file of vectors.
 pub fn text(name: &str) -> String {

@@ -21,7 +21,7 @@ pub struct Appraiser {
 
 /// Proof: this device, this key, this channel, this session, after this challenge.
 ///
-/// Made only by [`Appraiser::conclude`]; later chapters take it by type.
+/// Made only by `Appraiser::conclude`; later chapters take it by type.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Appraised {
     pub(super) channel: ChannelId,

@@ -68,6 +68,10 @@ pub struct Admission {
 }
 
 impl Admission {
+    pub(super) const fn new(incarnation: Incarnation, attempt: Attempt) -> Self {
+        Self { incarnation, attempt }
+    }
+
     /// The life of the device that admitted the use; its mark is an argument of the launch.
     pub const fn incarnation(&self) -> &Incarnation {
         &self.incarnation
@@ -164,13 +168,35 @@ impl Holder {
             .filter(|held| now < held.end && held.budget.charged().is_some())
             .count();
         require!(LEA_2, !self.is_lost() && able >= self.threshold);
+        self.charge(now, 1);
+        Ok(Admission::new(incarnation, attempt))
+    }
+
+    /// Charges uses, each once, to every counting lease that has budget. [LEA-4]
+    pub fn charge(&mut self, now: Instant, uses: u64) {
         for held in self.leases.values_mut().filter(|held| now < held.end) {
-            if let Some(left) = held.budget.charged() {
+            if let Some(left) = held.budget.less(uses) {
                 held.budget = left;
-                held.used = held.used.saturating_add(1);
+                held.used = held.used.saturating_add(uses);
             }
         }
-        Ok(Admission { incarnation, attempt })
+    }
+
+    /// Until when k leases without a limit of uses count, and until when k of any kind do.
+    ///
+    /// `None` unless k counted when last settled. [LEA-2] [LEA-3] [LEA-16]
+    pub fn until(&self) -> Option<(Instant, Instant)> {
+        let unlimited = |held: &&Held| held.budget == Budget::UNLIMITED;
+        let admits = self.kth_latest(self.leases.values().filter(unlimited));
+        let leaves = self.kth_latest(self.leases.values())?;
+        self.is_counting().then_some((admits.unwrap_or_default(), leaves))
+    }
+
+    /// With leases ending in order, k count until the k-th latest end.
+    fn kth_latest<'a>(&self, leases: impl Iterator<Item = &'a Held>) -> Option<Instant> {
+        let mut ends: Vec<_> = leases.map(|held| held.end).collect();
+        ends.sort_unstable();
+        ends.len().checked_sub(self.threshold).and_then(|at| ends.get(at)).copied()
     }
 
     /// Whether an admitted use's output may leave. [LEA-3]
@@ -245,10 +271,7 @@ impl Holder {
     /// When something is due: a renewal, or the instant at which fewer than k count.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let renewal = self.leases.values().filter_map(Held::next_ask).min();
-        let mut ends: Vec<_> = self.leases.values().map(|held| held.end).collect();
-        ends.sort_unstable();
-        // With leases ending in order, k count until the k-th latest end.
-        let last_with_k = ends.len().checked_sub(self.threshold).and_then(|i| ends.get(i)).copied();
+        let last_with_k = self.kth_latest(self.leases.values());
         let loss = matches!(self.phase, Phase::Counting).then_some(last_with_k).flatten();
         [renewal, loss].into_iter().flatten().min()
     }
@@ -308,6 +331,11 @@ impl Held {
 
     pub const fn budget(&self) -> Budget {
         self.budget
+    }
+
+    /// Uses that the running term was charged with.
+    pub const fn used(&self) -> u64 {
+        self.used
     }
 
     /// The state's name in the table of chapter 50.

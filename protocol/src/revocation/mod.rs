@@ -2,7 +2,7 @@
 //!
 //! Chapter 60. When [`Progress`] reaches `Acknowledged`, the order is durable and anchored, no
 //! grant or renewal answer that it covers can still leave this custodian, and cached shares are
-//! gone. When [`effective`] yields [`Effective`], no honest device uses the subject's model after
+//! gone. When [`effective()`] yields [`Effective`], no honest device uses the subject's model after
 //! ttl-max. It does not carry orders: anyone may.
 //!
 //! ```text

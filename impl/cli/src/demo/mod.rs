@@ -29,7 +29,9 @@ use crate::args::{DemoArgs, GpuArg};
 use crate::failure::{Failure, io_at};
 use crate::seal::check_parameters;
 
+pub use process::Process;
 use report::Report;
+pub use stage::Stage;
 
 pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     refuse(args)?;
@@ -43,6 +45,11 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
         report.abort(&failure);
     }
     report.finish()
+}
+
+/// Everything on stage and nothing played, for a measurement; it says nothing.
+pub fn staged<'a>(args: &'a DemoArgs, folder: &Path) -> Result<Stage<'a>, Failure> {
+    prepare::prepare(args, folder, &mut Report::new(true))
 }
 
 /// The acts, in order; an error ends the play, and every process with it.

@@ -12,7 +12,7 @@ use split_custody_protocol::wire::standing::StandingCode;
 use super::process::Process;
 use super::report::Report;
 use super::source::Source;
-use super::stage::{Custodian, Stage, device};
+use super::stage::{Custodian, Stage, device, log};
 use crate::args::DemoArgs;
 use crate::arguments;
 use crate::failure::{Failure, io_at};
@@ -47,7 +47,7 @@ pub fn prepare<'a>(
     fs::create_dir(&logs).map_err(|e| io_at(&logs, "create the folder", &e))?;
     let n = args.custodians;
     let made = report.stage("keys", || {
-        let made = keygen::generate(&folder.join("keys"), n, 1, 1)?;
+        let made = keygen::generate(&folder.join("keys"), n, args.devices, 1)?;
         Ok((made, format!("owner, 1 operator, {n} custodians, 1 device, 1 node: software keys")))
     })?;
     let household = Household(folder.join("keys"));
@@ -60,7 +60,7 @@ pub fn prepare<'a>(
     let operators = Operators::load(&household)?;
     let mut custodians = report.stage("custodians", || {
         let started: Result<Vec<_>, _> =
-            (1..=n).map(|id| custodian(&household, id, &logs)).collect();
+            (1..=n).map(|id| custodian(args, &household, id, &logs)).collect();
         Ok((started?, format!("{n} processes, each with its store and its keys")))
     })?;
     activate(&runtime, &operators, &sealed, &custodians, report)?;
@@ -156,18 +156,23 @@ fn seal(
     })
 }
 
-fn custodian(household: &Household, id: u8, logs: &Path) -> Result<Custodian, Failure> {
+fn custodian(
+    args: &DemoArgs,
+    household: &Household,
+    id: u8,
+    logs: &Path,
+) -> Result<Custodian, Failure> {
     let name = format!("custodian-{id}");
-    let arguments = arguments![
+    let mut arguments = arguments![
         "custodian",
         "--dir",
         household.custodian(id).0,
         "--listen",
         "127.0.0.1:0",
         "--scannable",
-        "--log",
-        logs.join(format!("{name}.jsonl")),
-    ];
+    ]
+    .to_vec();
+    arguments.extend(log(args, logs, &name));
     let process = Process::start(&name, logs, &arguments)?;
     let address = process.ready["address"].as_str().and_then(|address| address.parse().ok());
     let address = address.ok_or_else(|| Failure::refused(format!("{name} named no address")))?;

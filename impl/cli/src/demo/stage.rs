@@ -1,5 +1,6 @@
 //! Everything that is on stage while the demo runs.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -102,7 +103,7 @@ pub fn device(
     let reaction = format!("{:?}", args.on_host_read).to_lowercase();
     // Secret pages are slow to come by, so the first scrub pays for them and no load does.
     let reserve = (model >> 20) + 8;
-    let arguments = arguments![
+    let mut arguments = arguments![
         "device",
         "--dir",
         household.device(1).0,
@@ -112,10 +113,18 @@ pub fn device(
         reaction,
         "--reserve-mb",
         reserve.to_string(),
-        "--log",
-        logs.join(format!("{name}.jsonl")),
-    ];
+    ]
+    .to_vec();
+    arguments.extend(log(args, logs, &name));
     Process::start(&name, logs, &arguments)
+}
+
+/// Where a role keeps its event log, if it shall.
+pub fn log(args: &DemoArgs, logs: &Path, name: &str) -> Vec<OsString> {
+    if args.quiet {
+        return Vec::new();
+    }
+    arguments!["--log", logs.join(format!("{name}.jsonl"))].to_vec()
 }
 
 /// Asks again and again until it is so, or gives up.

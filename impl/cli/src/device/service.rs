@@ -14,6 +14,7 @@ use split_custody_protocol::wire::manifest::{Manifest, Table};
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::signed::Signed;
 use split_custody_protocol::{Rule, Violation};
+use split_custody_runtime::clock::{BootClock, Clock};
 use split_custody_runtime::driver::{Handle, Observed};
 use split_custody_weights::{SealedTable, SealedTensor};
 use tokio::sync::{broadcast, mpsc};
@@ -163,12 +164,17 @@ impl Service {
 
     /// Admitted, computed, and let out only while leases still count. [LEA-2] [LEA-3]
     async fn serve(&self, slice: TensorSlice, key: [u8; 32]) -> Result<Value, Failure> {
-        let admission = self.handle.call("admit", |device, now| device.admit(now)).await??;
+        let admission = match self.handle.gate().admit(|| BootClock.now()) {
+            Some(admission) => admission,
+            None => self.handle.call("admit", |device, now| device.admit(now)).await??,
+        };
         let device = self.device.clone();
         let computed = tokio::task::spawn_blocking(move || device.compute(&slice, &key)).await?;
         let checksum = self.checked(computed).await?;
-        let leave = move |device: &mut Device, now| device.release_output(now, &admission);
-        self.handle.call("release_output", leave).await??;
+        if !self.handle.gate().may_leave(|| BootClock.now(), &admission) {
+            let leave = move |device: &mut Device, now| device.release_output(now, &admission);
+            self.handle.call("release_output", leave).await??;
+        }
         Ok(json!({ "checksum": hex(&checksum) }))
     }
 

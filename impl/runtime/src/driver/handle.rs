@@ -1,7 +1,9 @@
 //! How the rest of a process speaks to a machine.
 
 use std::fmt;
+use std::sync::Arc;
 
+use split_custody_protocol::lease::{Gate, Hold};
 use split_custody_protocol::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,11 +15,12 @@ use crate::transport::Channel;
 /// A way to one driver; clones share it. The driver ends when the last one is dropped.
 pub struct Handle<M: Machine> {
     commands: mpsc::Sender<Command<M>>,
+    gate: Arc<Gate>,
 }
 
 /// What a driver is asked from within its process.
 pub(super) enum Command<M: Machine> {
-    Input(M::Input),
+    Input(M::Input, Hold),
     Opened(Box<Channel>),
     Call(Box<Call<M>>),
 }
@@ -31,13 +34,21 @@ type Call<M> = dyn FnOnce(&mut M, Instant, &Recorder) -> Option<trace::Input> + 
 pub struct Ended;
 
 impl<M: Machine> Handle<M> {
-    pub(super) const fn new(commands: mpsc::Sender<Command<M>>) -> Self {
-        Self { commands }
+    pub(super) const fn new(commands: mpsc::Sender<Command<M>>, gate: Arc<Gate>) -> Self {
+        Self { commands, gate }
     }
 
-    /// Tells the machine something; returns when it is queued.
+    /// Admits what the machine would, without asking it; shut while a log is kept, for there every
+    /// use is an event. [LEA-16]
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Tells the machine something; returns when it is queued. From then on until it was handled
+    /// the gate admits nothing. [LEA-16]
     pub async fn input(&self, input: M::Input) -> Result<(), Ended> {
-        self.send(Command::Input(input)).await
+        let hold = self.gate.hold();
+        self.send(Command::Input(input, hold)).await
     }
 
     /// Hands over a channel that a peer opened.
@@ -72,7 +83,7 @@ impl<M: Machine> Handle<M> {
 
 impl<M: Machine> Clone for Handle<M> {
     fn clone(&self) -> Self {
-        Self { commands: self.commands.clone() }
+        Self { commands: self.commands.clone(), gate: Arc::clone(&self.gate) }
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use split_custody_protocol::Suite;
 use split_custody_protocol::effect::{Output, Report};
 use split_custody_protocol::ids::{ChannelId, CustodianId, Ticket};
+use split_custody_protocol::lease::{Gate, Standing};
 use split_custody_protocol::time::{Instant, Span};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -63,6 +64,7 @@ where
     let (commands, queue) = mpsc::channel(COMMANDS);
     let (arrivals, arrived) = mpsc::channel(ARRIVALS);
     let (answers, answered) = mpsc::unbounded_channel();
+    let gate = Arc::new(Gate::new());
     let driver = Driver {
         machine,
         suite,
@@ -71,10 +73,12 @@ where
         answers: Answers::new(answers),
         pending: VecDeque::new(),
         last_timeout: None,
+        gate: Arc::clone(&gate),
+        published: None,
         config,
     };
     let task = tokio::spawn(driver.run(queue, arrived, answered));
-    (Handle::new(commands), task)
+    (Handle::new(commands, gate), task)
 }
 
 struct Driver<M: Machine, S, C, E> {
@@ -87,6 +91,15 @@ struct Driver<M: Machine, S, C, E> {
     /// What follows from a turn and is handled before anything else.
     pending: VecDeque<Happening<M::Answer>>,
     last_timeout: Option<Instant>,
+    gate: Arc<Gate>,
+    published: Option<Standing>,
+}
+
+/// No machine, nothing to admit.
+impl<M: Machine, S, C, E> Drop for Driver<M, S, C, E> {
+    fn drop(&mut self) {
+        self.gate.publish(None);
+    }
 }
 
 /// The event log failed; nothing may be executed unrecorded.
@@ -203,7 +216,8 @@ where
     fn on_command(&mut self, command: Command<M>) -> Result<(), Unrecorded> {
         match command {
             Command::Opened(channel) => self.on_opened(*channel),
-            Command::Input(input) => {
+            // The hold is lifted at the end, when what the input led to was published.
+            Command::Input(input, _hold) => {
                 let now = self.config.clock.now();
                 self.on_due(now)?;
                 self.turn(now, input)?;
@@ -212,6 +226,7 @@ where
             Command::Call(call) => {
                 let now = self.config.clock.now();
                 self.on_due(now)?;
+                self.charge(now);
                 let input = call(&mut self.machine, now, &self.config.recorder);
                 self.drain(now, input, None)?;
                 self.settle(now)
@@ -245,6 +260,7 @@ where
     /// One turn: handle, drain, record, execute.
     fn turn(&mut self, now: Instant, input: M::Input) -> Result<Taken, Unrecorded> {
         let described = self.config.recorder.input::<M>(&input);
+        self.charge(now);
         let result = self.machine.handle(now, input, &mut self.suite);
         let rejection = result.as_ref().err();
         self.drain(now, described, rejection.map(|rejection| rejection as &dyn Debug))?;
@@ -263,6 +279,7 @@ where
         input: Option<trace::Input>,
         rejected: Option<&dyn Debug>,
     ) -> Result<(), Unrecorded> {
+        self.publish();
         let outputs: Vec<_> = std::iter::from_fn(|| self.machine.poll_output()).collect();
         if let Err(error) = self.config.recorder.turn::<M>(now, input, rejected, &outputs) {
             self.observe(Observed::LogFailed(error));
@@ -270,6 +287,24 @@ where
         }
         outputs.into_iter().for_each(|output| self.execute(output));
         Ok(())
+    }
+
+    /// Uses that the gate admitted belong to the term that they were admitted in. [LEA-4]
+    fn charge(&mut self, now: Instant) {
+        let uses = self.gate.take_uses();
+        if uses > 0 {
+            self.machine.charge(now, uses);
+        }
+    }
+
+    /// After the machine's turn and before anything that it led to. [LEA-16]
+    fn publish(&mut self) {
+        // In an event log every use is an event, so the machine is asked for each.
+        let standing = if self.config.recorder.is_on() { None } else { self.machine.standing() };
+        if standing != self.published {
+            self.gate.publish(standing.as_ref());
+            self.published = standing;
+        }
     }
 
     fn execute(&mut self, output: Output<M::Effect>) {

@@ -51,6 +51,13 @@ const WEIGHTS: WeightsId = WeightsId::new([2; 16]);
 const VERSION: WeightsVersion = WeightsVersion::new(1);
 const SET: ShareSetId = ShareSetId::new([3; 16]);
 
+/// Whether the device keeps an event log.
+#[derive(Clone, Copy)]
+pub enum Log {
+    Kept,
+    Off,
+}
+
 /// Three custodians, one node, one device, one operator.
 pub struct World {
     pub folder: TempDir,
@@ -68,6 +75,10 @@ pub struct World {
 
 impl World {
     pub async fn start(on_host_read: OnHostRead) -> Self {
+        Self::start_with(on_host_read, Log::Kept).await
+    }
+
+    pub async fn start_with(on_host_read: OnHostRead, log: Log) -> Self {
         let (folder, pki) = (TempDir::new().expect("a folder"), support::Deployment::new());
         let (owner, operator) =
             (OwnerKey::generate().expect("a key"), OperatorKey::generate().expect("a key"));
@@ -99,7 +110,7 @@ impl World {
         tokio::spawn(relay.serve(bind(&socket).expect("bound")));
         let device_id = attester.device_id();
         let backend = Backend { attester, suite: SharedSuite::new(ByteSuite::new()), dek, life: 0 };
-        let (device, reports) = device(config, backend, &pki, folder.path());
+        let (device, reports) = device(config, backend, &pki, folder.path(), log);
         let mut world = Self {
             folder,
             pki,
@@ -298,7 +309,8 @@ async fn custodian(
     let desk = Arc::new(booted.custodian);
     let effects = CustodianEffects::new(desk.clone(), desk.clone(), desk).expect("threads");
     let machine = Custodian::new(config, booted.recovered);
-    let (handle, _) = spawn(machine, ByteSuite::new(), driver(effects, None, &id, folder).0);
+    let (handle, _) =
+        spawn(machine, ByteSuite::new(), driver(effects, None, &id, folder, Log::Kept).0);
     handle.input(CustodianInput::Booted).await.expect("taken");
 
     let (identity, _) = pki.root.issue(id).expect("a leaf");
@@ -318,10 +330,14 @@ fn driver<E>(
     connect: Option<Arc<dyn split_custody_runtime::transport::Connect>>,
     id: &dyn std::fmt::Display,
     folder: &Path,
+    log: Log,
 ) -> (Config<BootClock, E>, UnboundedReceiver<Observed>) {
     let role = if connect.is_some() { "device".into() } else { format!("custodian-{id}") };
     let path = folder.join(format!("{role}.jsonl"));
-    let recorder = Recorder::to_file(&path, &role).expect("a log");
+    let recorder = match log {
+        Log::Kept => Recorder::to_file(&path, &role).expect("a log"),
+        Log::Off => Recorder::off(),
+    };
     let (observer, reports) = unbounded_channel();
     let (clock, limits) = (BootClock, Limits::default());
     (Config { clock, effects, connect, limits, recorder, observer }, reports)
@@ -332,6 +348,7 @@ fn device(
     backend: Backend,
     pki: &support::Deployment,
     folder: &Path,
+    log: Log,
 ) -> (Handle<Device>, UnboundedReceiver<Observed>) {
     let (suite, leaf) = (backend.suite.clone(), LeafSlot::default());
     let clients: Vec<_> = (0..8).map(|_| pki.client()).collect();
@@ -341,7 +358,7 @@ fn device(
     let dialer = RelayDialer { socket: folder.join("node.sock") };
     let connector = Arc::new(Connector { dialer, leaf, limits: support::limits() });
     let effects = DeviceEffects::new(backend).expect("a thread");
-    let (config_of_driver, reports) = driver(effects, Some(connector), &"", folder);
+    let (config_of_driver, reports) = driver(effects, Some(connector), &"", folder, log);
     let (handle, _) = spawn(Device::new(config), suite, config_of_driver);
     (handle, reports)
 }

@@ -18,6 +18,21 @@ pub struct Report {
     pub repeats: u32,
     /// One for each step and number of threads.
     pub figures: Vec<Figure>,
+    /// Libraries that were measured beside, and those that were not, with the reason.
+    pub peers: Vec<Standing>,
+}
+
+/// Whether a library was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Standing {
+    /// The name of its package.
+    pub name: &'static str,
+    /// On so many threads.
+    pub threads: usize,
+    /// The version that was measured.
+    pub version: Option<String>,
+    /// Why it was not.
+    pub not_run: Option<String>,
 }
 
 /// One step on one number of threads.
@@ -33,6 +48,8 @@ pub struct Figure {
     pub ratio: Spread,
     /// Speed as a part of the raw AEAD's in place.
     pub of_cipher: Spread,
+    /// Bytes by which resident memory grew, at most over the repeats; none where it was not measured.
+    pub peak: Option<u64>,
 }
 
 /// Lowest, middle and highest of the repeats.
@@ -63,7 +80,13 @@ impl Figure {
             seconds,
             ratio: ratio(moved),
             of_cipher: ratio(in_place),
+            peak: None,
         }
+    }
+
+    pub(super) fn peaking(mut self, peak: Option<u64>) -> Self {
+        self.peak = peak;
+        self
     }
 }
 
@@ -77,30 +100,50 @@ impl Spread {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mib = self.bytes as f64 / f64::from(1 << 20);
+        let mib = self.bytes as f64 / MIB;
         writeln!(
             f,
-            "{mib:.1} MiB, {} repeats; speed in GB/s, ratios to the same repeat",
+            "{mib:.1} MiB, {} repeats; speed in GB/s, ratios to the same repeat, memory in MiB above the start",
             self.repeats
         )?;
         writeln!(
             f,
-            "{:<28} {:>7} {:>17} {:>22} {:>13}",
-            "", "", "speed", "of raw, mem. to mem.", "of in place"
+            "{:<40} {:>7} {:>15} {:>20} {:>11} {:>7}",
+            "", "", "speed", "of raw, mem. to mem.", "in place", "memory"
         )?;
         writeln!(
             f,
-            "{:<28} {:>7} {:>8} {:>8} {:>13} {:>8} {:>13}",
-            "step", "threads", "median", "best", "median", "worst", "median"
+            "{:<40} {:>7} {:>7} {:>7} {:>12} {:>7} {:>11} {:>7}",
+            "step", "threads", "median", "best", "median", "worst", "median", "peak"
         )?;
-        for Figure { step, threads, seconds, ratio, of_cipher } in &self.figures {
-            let [median, best] = [seconds.median, seconds.min].map(|s| self.bytes as f64 / s / 1e9);
-            let (middle, worst, cipher) = (ratio.median, ratio.min, of_cipher.median);
-            writeln!(
-                f,
-                "{step:<28} {threads:>7} {median:>8.2} {best:>8.2} {middle:>13.2} {worst:>8.2} {cipher:>13.2}"
-            )?;
+        for figure in &self.figures {
+            figure.row(f, self.bytes)?;
+        }
+        for Standing { name, threads, version, not_run } in &self.peers {
+            match (not_run, version) {
+                (Some(why), _) => writeln!(f, "{name:<40} {threads:>7} not run: {why}")?,
+                (None, Some(version)) => writeln!(f, "{name:<40} {threads:>7} is {version}")?,
+                (None, None) => {}
+            }
         }
         Ok(())
     }
 }
+
+impl Figure {
+    fn row(&self, f: &mut fmt::Formatter<'_>, bytes: u64) -> fmt::Result {
+        let Self { step, threads, seconds, ratio, of_cipher, peak } = self;
+        let [median, best] = [seconds.median, seconds.min].map(|s| bytes as f64 / s / 1e9);
+        let (middle, worst, cipher) = (ratio.median, ratio.min, of_cipher.median);
+        write!(
+            f,
+            "{step:<40} {threads:>7} {median:>7.2} {best:>7.2} {middle:>12.2} {worst:>7.2} {cipher:>11.2}"
+        )?;
+        match peak {
+            Some(peak) => writeln!(f, " {:>7.1}", *peak as f64 / MIB),
+            None => writeln!(f, " {:>7}", "-"),
+        }
+    }
+}
+
+const MIB: f64 = 1_048_576.0;

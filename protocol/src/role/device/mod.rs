@@ -15,6 +15,8 @@ use crate::effect::{DeviceAnswer, DeviceEffect, Outbox, Output, Report, Secrets,
 use crate::error::{Misuse, Violation};
 use crate::handshake::{Attester, AttesterInput};
 use crate::ids::{Attempt, ChannelId, CustodianId, DeploymentId, Ticket};
+#[cfg(target_has_atomic = "64")]
+use crate::lease::Standing;
 use crate::lease::{Admission, Holder};
 use crate::quorum::{Custody, CustodyInput};
 use crate::require::require;
@@ -219,6 +221,26 @@ impl Device {
         let admitted = model.holder.admit(now, model.incarnation, model.attempt);
         self.stop_if_lost(now);
         admitted
+    }
+
+    /// What may be admitted without asking this machine, until its next turn. [LEA-16] [RST-5]
+    #[cfg(target_has_atomic = "64")]
+    pub fn standing(&self) -> Option<Standing> {
+        let model = self.model.as_ref()?;
+        let serving = matches!(model.custody, Custody::Serving { .. });
+        if self.guard.incarnation() != Some(&model.incarnation) || !serving {
+            return None;
+        }
+        let (admits_until, leaves_until) = model.holder.until()?;
+        let (incarnation, attempt) = (model.incarnation, model.attempt);
+        Some(Standing { incarnation, attempt, admits_until, leaves_until })
+    }
+
+    /// Charges uses that were admitted over the standing. [LEA-4] [LEA-16]
+    pub fn charge(&mut self, now: Instant, uses: u64) {
+        if let Some(model) = &mut self.model {
+            model.holder.charge(now, uses);
+        }
     }
 
     /// Whether an admitted use's output may leave the device now. [LEA-3] [RST-5]

@@ -1,7 +1,9 @@
-//! `custody bench`: figures beside the floor of the same run.
+//! `custody bench open`: sealing and opening beside the raw cipher, and beside what people use.
+
+use std::path::Path;
 
 use split_custody_weights::Threads;
-use split_custody_weights::bench::{Input, run};
+use split_custody_weights::bench::{Input, Settings, run};
 
 use crate::args::BenchOpenArgs;
 use crate::failure::Failure;
@@ -15,7 +17,13 @@ pub fn open(args: &BenchOpenArgs) -> Result<(), Failure> {
     if Threads::all() != Threads::one() {
         threads.push(Threads::all());
     }
-    let report = run(&input, &std::env::temp_dir(), &threads, args.repeats)?;
+    let settings = Settings {
+        scratch: &std::env::temp_dir(),
+        threads: &threads,
+        repeats: args.repeats,
+        python: Some(args.python.as_deref().unwrap_or(Path::new("python3"))),
+    };
+    let report = run(&input, &settings)?;
     if args.json {
         say!("{}", serde_json::to_string(&report)?);
     } else {
