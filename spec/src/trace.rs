@@ -198,7 +198,10 @@ pub fn page(requirements: &[Requirement], exceptions: &[Exception], findings: &F
 fn is_code(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     let inside =
-        matches!(parts.as_slice(), ["protocol" | "kernels", "src", ..] | ["impl", _, "src", ..]);
+        matches!(
+        parts.as_slice(),
+        ["protocol" | "kernels", "src", ..] | ["impl", _, "src", ..] | ["impl", _, _, "src", ..]
+    );
     inside && path != "protocol/src/error.rs"
 }
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::error::DealError;
 use crate::hash::{hash, provision_context, share_digest};
 use crate::memory::fill_random;
-use crate::sealed::{KekPublic, seal_share};
+use crate::sealed::KekPublic;
 use crate::shamir::{self, Secret};
 
 /// A data-encryption key at its owner; erased when dropped.
@@ -132,7 +132,8 @@ impl Dealing {
             let Recipient { custodian, index, kek } = *recipient;
             let digest = kek.digest();
             let context = provision_context(manifest, &set, custodian, index, &digest);
-            let sealed = seal_share(kek.as_bytes(), &context, share)
+            let sealed = kek
+                .seal(&context, share)
                 .ok_or(DealError::KekInvalid(custodian.value()))?;
             Ok(SealedFor { set, custodian, index, kek: digest, sealed })
         };
