@@ -117,6 +117,9 @@ pub fn examine(config: &Config) -> Result<Report, Error> {
     Ok(Report { token: name, table: token.table.name.clone(), listed, suites, negative, grade })
 }
 
+/// Tries to break a rule: what was done, or what stopped it.
+type Attempt<T> = fn(&mut T) -> Result<String, Error>;
+
 /// Objects of one examination.
 struct Bench<'a> {
     token: &'a Token,
@@ -261,7 +264,7 @@ impl Bench<'_> {
 
     /// Everything that must fail while logged in.
     fn negatives(&mut self) -> Vec<Negative> {
-        let tests: [(&'static str, fn(&mut Self) -> Result<String, Error>); 10] = [
+        let tests: [(&'static str, Attempt<Self>); 10] = [
             ("kek-value-read", Self::read_kek),
             ("share-value-read", Self::read_share),
             ("kek-wrapped", Self::wrap_kek),
@@ -273,7 +276,7 @@ impl Bench<'_> {
             ("point-off-curve", Self::off_curve),
             ("blob-changed", Self::changed_blob),
         ];
-        let judge = |(name, test): (_, fn(&mut Self) -> Result<String, Error>)| {
+        let judge = |(name, test): (_, Attempt<Self>)| {
             let (grade, detail) = match test(self) {
                 Ok(done) => (Grade::Broken, done),
                 Err(Error::KnownAnswer(step)) => (Grade::NotSupported, step.into()),

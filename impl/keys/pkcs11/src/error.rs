@@ -32,6 +32,10 @@ pub enum Error {
     WeakKey { key: &'static str, attribute: &'static str, must: bool },
     #[error("known-answer test `{0}` failed: the token does not compute it as it must [HSM-7]")]
     KnownAnswer(&'static str),
+    #[error("{told}", told = .0)]
+    Worker(String),
+    #[error("{told}", told = .0)]
+    WorkerMissing(String),
     #[error("no profile of this specification works with this token [HSM-8]")]
     NoProfile,
     #[error("the input is not valid: {0} [HSM-9]")]
@@ -87,7 +91,7 @@ impl Error {
 
     /// Whether something is missing on this machine, not wrong.
     pub const fn is_missing(&self) -> bool {
-        matches!(self, Self::Module(..) | Self::NoToken(..))
+        matches!(self, Self::Module(..) | Self::NoToken(..) | Self::WorkerMissing(..))
     }
 }
 

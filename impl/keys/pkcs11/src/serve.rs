@@ -5,7 +5,9 @@
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::parent_id;
 use std::sync::Arc;
+use std::time::Duration;
 
 use split_custody_protocol::suite::{Digest, SealedShare, SuiteId};
 
@@ -25,10 +27,15 @@ pub fn serve(config: Config) -> Result<(), Error> {
     let numbers = numbers.filter(|numbers| numbers.iter().all(|number| *number > 2));
     let numbers = numbers.ok_or(Error::Input("a worker is started by its custodian alone"))?;
     let mut streams: Vec<UnixStream> = numbers.into_iter().map(lane).collect();
+    end_with_custodian();
     let hsm = match Hsm::open(config) {
         Ok(hsm) => Arc::new(hsm),
         Err(error) => {
-            let said = if error.class() == Class::Operator { Said::Operator } else { Said::Failed };
+            let said = match error.class() {
+                _ if error.is_missing() => Said::Missing,
+                Class::Operator => Said::Operator,
+                _ => Said::Failed,
+            };
             if let Some(first) = streams.first_mut() {
                 let _ = send(first, said as u8, &[error.to_string().as_bytes()]);
             }
@@ -49,6 +56,17 @@ pub fn serve(config: Config) -> Result<(), Error> {
         let _ = thread.join();
     });
     Ok(())
+}
+
+/// A module that hangs must not outlive the custodian that would have ended it.
+fn end_with_custodian() {
+    let parent = parent_id();
+    std::thread::spawn(move || {
+        while parent_id() == parent {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        std::process::exit(1);
+    });
 }
 
 /// One lane: a session of its own, one request after the other.

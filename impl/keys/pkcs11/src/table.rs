@@ -46,11 +46,15 @@ pub struct Kdf {
 }
 
 /// What a token does not know and is therefore not told.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quirks {
     pub unwrap_template: bool,
     pub allowed_mechanisms: bool,
+    /// Attributes that the token does not keep, so that they cannot be verified: with one of them
+    /// a token is for development.
+    #[serde(default)]
+    pub untold: Vec<String>,
 }
 
 /// Tables that are built in; a vendor's own comes before them.

@@ -33,11 +33,13 @@ pub enum Said {
     Failed = 2,
     /// A person has to act; the worker ends.
     Operator = 3,
+    /// At the start: the module or its token is not there.
+    Missing = 4,
 }
 
 impl Said {
     pub fn of(byte: u8) -> Option<Self> {
-        let all = [Self::Done, Self::Refused, Self::Failed, Self::Operator];
+        let all = [Self::Done, Self::Refused, Self::Failed, Self::Operator, Self::Missing];
         all.into_iter().find(|said| *said as u8 == byte)
     }
 }

@@ -59,6 +59,7 @@ struct Worker {
     failed: Option<Instant>,
     stopped: bool,
     told: String,
+    missing: bool,
     /// Streams of lanes that have not taken theirs yet.
     spare: Vec<UnixStream>,
 }
@@ -92,10 +93,13 @@ impl WorkerCustody {
             },
             config,
         };
-        let folder = custody.config.folder.clone();
         let said = custody.call(Ask::Hello, &[]).map_err(|error| {
-            let told = custody.worker().told.clone();
-            Error::Config(folder, if told.is_empty() { error.to_string() } else { told })
+            let worker = custody.worker();
+            match (worker.told.as_str(), worker.missing) {
+                ("", _) => Error::Worker(error.to_string()),
+                (told, false) => Error::Worker(told.into()),
+                (told, true) => Error::WorkerMissing(told.into()),
+            }
         })?;
         custody.public = Public::of(suite, &said).ok_or(Error::KnownAnswer("public keys"))?;
         Ok(Arc::new(custody))
@@ -218,6 +222,7 @@ impl WorkerCustody {
             Ok((said, fields)) => {
                 let told = fields.first().map(|text| String::from_utf8_lossy(text).into_owned());
                 worker.told = told.unwrap_or_default();
+                worker.missing = said == Some(Said::Missing);
                 worker.end();
                 if said == Some(Said::Operator) {
                     worker.stopped = true; // [HSM-10]
