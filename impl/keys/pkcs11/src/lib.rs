@@ -26,7 +26,7 @@ pub use error::{Class, Error};
 pub use hsm::{Hsm, Leftovers, Order};
 pub use keys::{KEYS, Kind};
 pub use pin::PinSource;
-pub use raw::{Attr, Raw, code};
+pub use raw::{Attr, Mech, Raw, code};
 pub use token::create;
 pub use serve::serve;
 pub use table::{Table, builtin};
