@@ -1,5 +1,7 @@
 //! The owner, who knows every secret, looks for them in the memory of the others.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use split_custody_gpu::scan::{Needle, ScanReport, scan_process};
@@ -10,7 +12,7 @@ use zeroize::Zeroizing;
 use super::process::Process;
 use super::report::Report;
 use super::stage::Stage;
-use crate::control::{CustodianAsk, ask};
+use crate::control::{CustodianAsk, DeviceAsk, ask};
 use crate::failure::Failure;
 use crate::screen;
 
@@ -20,6 +22,9 @@ pub fn memory(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure>
     let secrets = Secrets::of(stage);
     let mut scanned = node(stage, &secrets, report)?;
     scanned += custodians(stage, &secrets, report)?;
+    if stage.args.hsm != "soft" {
+        scanned += during_releases(stage, &secrets, report)?;
+    }
     scanned += device(stage, &secrets, report)?;
     let what = format!(
         "{} of memory of {} processes compared",
@@ -101,14 +106,59 @@ fn custodians(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Resu
     Ok(reports.iter().map(|r| r.scanned).sum())
 }
 
+/// Looks through custodians and workers once more while they release without pause. [HSM-4]
+fn during_releases(
+    stage: &Stage<'_>,
+    secrets: &Secrets,
+    report: &mut Report,
+) -> Result<u64, Failure> {
+    let (control, model) = (stage.control(), stage.sealed_path.clone());
+    let done = AtomicBool::new(false);
+    let (reports, loads) = thread::scope(|scope| {
+        let releases = scope.spawn(|| -> Result<usize, Failure> {
+            let mut loads = 0;
+            while loads == 0 || !done.load(Ordering::SeqCst) {
+                ask(&control, &DeviceAsk::Release)?;
+                ask(&control, &DeviceAsk::Load { model: model.clone() })?;
+                loads += 1;
+            }
+            Ok(loads)
+        });
+        let looked = look_everywhere(stage, secrets);
+        done.store(true, Ordering::SeqCst);
+        let loads = releases.join().map_err(|_| Failure::refused("the releases panicked"))??;
+        Ok::<_, Failure>((looked?, loads))
+    })?;
+    let (pass, detail) = verdict(&reports, None);
+    let detail = format!("{detail}, amid {loads} releases");
+    let rule = "nor does any of them while the key is released again and again";
+    report.check("scan-during-release", rule, pass, detail);
+    Ok(reports.iter().map(|r| r.scanned).sum())
+}
+
+fn look_everywhere(stage: &Stage<'_>, secrets: &Secrets) -> Result<Vec<ScanReport>, Failure> {
+    let mut reports = Vec::new();
+    for custodian in stage.alive() {
+        reports.push(look(&custodian.process, &secrets.needles(stage, None))?);
+        let needles = secrets.needles(stage, Some(custodian.id));
+        reports.push(look_at(worker_of(stage, custodian.id)?, "an HSM worker", &needles)?);
+    }
+    Ok(reports)
+}
+
+fn worker_of(stage: &Stage<'_>, id: CustodianId) -> Result<u32, Failure> {
+    let folder = stage.household.custodian(id.value());
+    let answer = ask(&folder.path("control.sock"), &CustodianAsk::Worker)?;
+    let pid = answer["worker"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    pid.ok_or_else(|| Failure::refused("a custodian has no worker"))
+}
+
 /// The processes that hold the modules: each may have its own share, and nothing else. [HSM-4]
 fn workers(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<(), Failure> {
     let mut reports = Vec::new();
     for custodian in stage.alive() {
         let folder = stage.household.custodian(custodian.id.value());
-        let answer = ask(&folder.path("control.sock"), &CustodianAsk::Worker)?;
-        let pid = answer["worker"].as_u64().and_then(|pid| u32::try_from(pid).ok());
-        let pid = pid.ok_or_else(|| Failure::refused("a custodian has no worker"))?;
+        let pid = worker_of(stage, custodian.id)?;
         let mut needles = secrets.needles(stage, Some(custodian.id));
         let kek = read_kek_public(&folder.path("kek.pub.pem"))?;
         needles.push(Needle::new(CANARY, kek.as_bytes().get(1..).unwrap_or_default()));

@@ -26,6 +26,8 @@ pub enum Error {
     NoAttribute(u64),
     #[error("the token has no key `{0}`; make it with `custody hsm init`")]
     NoKey(&'static str),
+    #[error("a share lies under a KEK that the token does not have")]
+    UnknownKek,
     #[error("the token has a key `{0}` already, and keys are never overwritten")]
     KeyExists(&'static str),
     #[error("the key `{key}` is weak: `{attribute}` must be {must} [HSM-6]")]
@@ -71,6 +73,8 @@ impl Error {
         match self {
             Self::Returned { rv, .. } => class_of(*rv),
             Self::Input(_) | Self::OtherSuite => Class::Client,
+            // A rotation beside this process: the new KEK is found by looking again.
+            Self::UnknownKek => Class::Session,
             Self::NoFunction(_) | Self::NoAttribute(_) | Self::Io(..) | Self::NoToken(..) => {
                 Class::Device
             }

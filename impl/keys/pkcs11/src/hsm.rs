@@ -397,7 +397,7 @@ impl Hsm {
     fn kek(&self, id: &[u8]) -> Result<CK_OBJECT_HANDLE, Error> {
         let keys = self.keys();
         let found = keys.keks.iter().find(|key| key.id == id).map(|key| key.handle);
-        found.ok_or(Error::NoKey(Kind::ShareKek.text()))
+        found.ok_or(Error::UnknownKek)
     }
 
     fn keys(&self) -> std::sync::RwLockReadGuard<'_, Keys> {
