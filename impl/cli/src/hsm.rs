@@ -3,6 +3,8 @@
 //! The module is loaded here only where the command is about the token itself; a custodian that
 //! runs leaves that to its worker, which is this command too, hidden.
 
+pub mod args;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,10 +20,11 @@ use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::standing::{Provision, ProvisionStatement};
 use split_custody_runtime::pki::{CustodianRoot, read_certificates, write_private};
 
-use crate::args::{HsmCommand, HsmDirArgs, HsmInitArgs, HsmTokenArgs};
 use crate::failure::{Failure, io_at};
 use crate::files::{hex, read_object};
 use crate::layout::{Folder, Household};
+
+use args::{HsmCommand, HsmDirArgs, HsmInitArgs, HsmTokenArgs};
 
 pub fn run(command: &HsmCommand) -> Result<(), Failure> {
     match command {
@@ -79,7 +82,10 @@ fn init(args: &HsmInitArgs) -> Result<(), Failure> {
     write_verify_key(&folder.path("tls.pub.pem"), &VerifyKey::new(hsm.tls_point()))?;
     let fingerprint = hex(kek.digest().as_bytes());
     if args.dir.json {
-        say!("{}", json!({ "suite": suite.name(), "kek": fingerprint, "token": hsm.token().about }));
+        say!(
+            "{}",
+            json!({ "suite": suite.name(), "kek": fingerprint, "token": hsm.token().about })
+        );
         return Ok(());
     }
     say!("token    {}", hsm.token().about);
@@ -107,7 +113,11 @@ fn import(dir: &HsmDirArgs, provision: &Path) -> Result<(), Failure> {
     let context = provision_context(&manifest, &set, custodian, index, &kek);
     let hsm = Hsm::open(config).map_err(failure)?;
     let path = hsm.import(&provision.sealed, &context).map_err(failure)?;
-    tell(dir, &format!("the share lies under the share KEK in `{}`", path.display()), json!({ "blob": path }));
+    tell(
+        dir,
+        &format!("the share lies under the share KEK in `{}`", path.display()),
+        json!({ "blob": path }),
+    );
     Ok(())
 }
 
@@ -118,7 +128,11 @@ fn rotate(dir: &HsmDirArgs) -> Result<(), Failure> {
     }
     let hsm = Hsm::open(config).map_err(failure)?;
     let moved = hsm.rotate().map_err(failure)?;
-    tell(dir, &format!("{moved} shares lie under a new KEK; the old one is destroyed"), json!({ "moved": moved }));
+    tell(
+        dir,
+        &format!("{moved} shares lie under a new KEK; the old one is destroyed"),
+        json!({ "moved": moved }),
+    );
     Ok(())
 }
 
@@ -204,7 +218,10 @@ fn certify(keys: &Path, custodian: u8) -> Result<(), Failure> {
     let public = read_verify_key(&folder.path("tls.pub.pem"))?;
     let text = root.certify(folder.custodian()?, public)?;
     write_private(&folder.path(HSM_LEAF), &text)?;
-    say!("`{}`: custodian {custodian} shows it from its next start", folder.path(HSM_LEAF).display());
+    say!(
+        "`{}`: custodian {custodian} shows it from its next start",
+        folder.path(HSM_LEAF).display()
+    );
     Ok(())
 }
 
@@ -281,7 +298,11 @@ pub fn throw_away(folder: &Folder, module: &Path) -> Result<(), Failure> {
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().last().unwrap_or("it said nothing").trim_start_matches("error: ");
     let line = format!("the token of `{}` was not made: {said}", folder.0.display());
-    Err(if output.status.code() == Some(3) { Failure::Missing(line) } else { Failure::Refused(line) })
+    Err(if output.status.code() == Some(3) {
+        Failure::Missing(line)
+    } else {
+        Failure::Refused(line)
+    })
 }
 
 /// Puts a new text in a file's place, whole or not at all.

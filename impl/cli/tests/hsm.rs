@@ -90,9 +90,9 @@ fn renewals(deployment: &Deployment) -> u64 {
 /// The workers of a custodian: its children.
 fn worker_of(role: &Role) -> u32 {
     let pid = role.pid();
-    let children = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| {
-        fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default()
-    });
+    let children = fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default());
     let children: Vec<u32> = children
         .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
         .map(|pid| pid.parse().unwrap())
@@ -111,7 +111,9 @@ fn hsm_11_token_away_for_ten_seconds_leases_renew_releases_are_refused_and_all_r
     for id in 1..=3 {
         fs::rename(tokens(id), away(id)).unwrap();
         let worker = worker_of(&deployment.custodians[id - 1]);
-        assert!(Command::new("kill").args(["-KILL", &worker.to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill").args(["-KILL", &worker.to_string()]).status().unwrap().success()
+        );
     }
     let (start, before) = (Instant::now(), renewals(&deployment));
     std::thread::sleep(Duration::from_secs(5));
@@ -164,7 +166,8 @@ fn hsm_8_probe_and_conform_say_what_a_token_can() {
     let report = json(&custody(folder.path(), &["hsm", "conform", "--json"]));
     assert_eq!(report["grade"], "development");
     let text = good(&custody(folder.path(), &["hsm", "conform"]));
-    for line in ["works  P256-CBCD-KW", "kept   kek-wrapped", "BROKEN share-wrapped-under-imported"] {
+    for line in ["works  P256-CBCD-KW", "kept   kek-wrapped", "BROKEN share-wrapped-under-imported"]
+    {
         assert!(text.contains(line), "`{line}` is missing: {text}");
     }
 }

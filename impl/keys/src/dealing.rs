@@ -137,9 +137,8 @@ impl Dealing {
             let Recipient { custodian, index, kek } = *recipient;
             let digest = kek.digest();
             let context = provision_context(manifest, &set, custodian, index, &digest);
-            let sealed = kek
-                .seal(&context, share)
-                .ok_or(DealError::KekInvalid(custodian.value()))?;
+            let sealed =
+                kek.seal(&context, share).ok_or(DealError::KekInvalid(custodian.value()))?;
             Ok(SealedFor { set, custodian, index, kek: digest, sealed })
         };
         self.shares.iter().map(seal).collect()

@@ -238,7 +238,12 @@ mod tests {
             let (secret, share) = (array(&input["secret"]), array(&expect["accept"]));
             let context = Digest::new(array(&input["context"]));
             let sealed = bytes(&input["sealed"]);
-            assert_eq!(*open(suite, &secret, &context, &sealed).unwrap(), share, "{}", case["name"]);
+            assert_eq!(
+                *open(suite, &secret, &context, &sealed).unwrap(),
+                share,
+                "{}",
+                case["name"]
+            );
             let key = public_of(&secret).unwrap();
             assert_eq!(key[..], bytes(&expect["key"]));
             let ephemeral = array(&input["ephemeral"]);

@@ -110,9 +110,7 @@ impl KekSecret {
         KekPublic(match self.suite {
             SuiteId::HPKE_X25519 => Kek::X25519(public_of(&self.secret)),
             // INVARIANT: a P-256 secret is drawn in range.
-            suite => {
-                Kek::P256(suite, p256kw::public_of(&self.secret).expect("a scalar in range"))
-            }
+            suite => Kek::P256(suite, p256kw::public_of(&self.secret).expect("a scalar in range")),
         })
     }
 
@@ -263,7 +261,12 @@ mod tests {
             assert!(!is_contributory(&bytes), "{point}");
             assert!(seal_share(&bytes, &CONTEXT, &[9; 32]).is_none(), "{point}");
         }
-        assert!(KekPublic::new(*KekSecret::from_bytes(&[7; 32]).public().as_bytes().first_chunk().unwrap()).is_some());
+        assert!(
+            KekPublic::new(
+                *KekSecret::from_bytes(&[7; 32]).public().as_bytes().first_chunk().unwrap()
+            )
+            .is_some()
+        );
     }
 
     /// Gives out the vector's `ikmE`, once.

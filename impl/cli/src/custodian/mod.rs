@@ -47,8 +47,7 @@ pub fn run(args: &CustodianArgs) -> Result<(), Failure> {
         grant_key: custody.grant_public(),
         kek: custody.kek_public().digest(),
     };
-    let tls =
-        ServerTls::new(held.identity(&folder)?, &read_certificates(&folder.path("ca.pem"))?)?;
+    let tls = ServerTls::new(held.identity(&folder)?, &read_certificates(&folder.path("ca.pem"))?)?;
     let (store, boot) = Store::open(&folder.0, id)?;
     if let Some(behind) = &boot.behind {
         eprintln!("custodian {id}: recovering: {behind}: operators must activate it [AUD-4]");

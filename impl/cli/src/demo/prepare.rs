@@ -119,9 +119,7 @@ fn introduce(args: &DemoArgs, source: &Source, report: &mut Report) {
         "soft" => "Keys are software keys",
         _ => "Custodians' keys lie in throw-away tokens of suite P256-CBCD-KW, for development",
     };
-    report.say(&format!(
-        "  {keys}; the device is simulated, and isolated by software only.\n"
-    ));
+    report.say(&format!("  {keys}; the device is simulated, and isolated by software only.\n"));
 }
 
 /// How many acknowledgements a revocation needs, and why.

@@ -210,8 +210,7 @@ fn look_at(pid: u32, name: &str, needles: &[Needle]) -> Result<ScanReport, Failu
     if let Some(dull) = needles.iter().find(|needle| needle.windows() == 0) {
         return Err(Failure::Refused(format!("{}: too dull to look for", dull.name())));
     }
-    scan_process(pid, needles)
-        .map_err(|e| Failure::Refused(format!("{name} was not scanned: {e}")))
+    scan_process(pid, needles).map_err(|e| Failure::Refused(format!("{name} was not scanned: {e}")))
 }
 
 /// Whether nothing that counts was found, in words.

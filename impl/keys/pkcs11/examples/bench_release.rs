@@ -32,7 +32,8 @@ const CONTEXT: Digest = Digest::new([2; 32]);
 fn main() {
     if std::env::var_os(split_custody_pkcs11::LANES).is_some() {
         let folder = std::env::var_os(FOLDER).expect("started by this bench");
-        split_custody_pkcs11::serve(Config::read(Path::new(&folder)).expect("read")).expect("served");
+        split_custody_pkcs11::serve(Config::read(Path::new(&folder)).expect("read"))
+            .expect("served");
         return;
     }
     match std::env::var_os(FOLDER) {
@@ -54,8 +55,7 @@ fn prepare() {
     fs::create_dir(&tokens).expect("made");
     let conf = folder.path().join("softhsm2.conf");
     fs::write(&conf, format!("directories.tokendir = {}\n", tokens.display())).expect("written");
-    let mut config =
-        Config::new(folder.path(), &module, "bench", &PinSource::File("pin".into()));
+    let mut config = Config::new(folder.path(), &module, "bench", &PinSource::File("pin".into()));
     config.env.insert("SOFTHSM2_CONF".into(), conf.display().to_string());
     config.env.insert(FOLDER.into(), folder.path().display().to_string());
     config.pool = 4096;
@@ -148,7 +148,10 @@ impl Bench {
         worker.rewrap(first.0, first.1, first.2, first.3, first.4).expect("imported");
         let find = |label: &[u8], class| {
             let session = hsm.token().session().expect("a session");
-            let wanted = [Attr::Bytes(code::CKA_LABEL, label.to_vec()), Attr::Number(code::CKA_CLASS, class)];
+            let wanted = [
+                Attr::Bytes(code::CKA_LABEL, label.to_vec()),
+                Attr::Number(code::CKA_CLASS, class),
+            ];
             hsm.token().raw.find(session.handle(), &wanted).expect("found")[0]
         };
         let kek = find(b"split-custody-share-kek", code::CKO_SECRET_KEY);
@@ -223,7 +226,11 @@ impl Bench {
         let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
         println!(
             "{warmth:?} x{threads}: floor p50 {f50:.1?} p99 {f99:.1?} min {:.1?}; product p50 {p50:.1?} p99 {p99:.1?} min {:.1?}; ratio p50 {:.2} p99 {:.2} min {:.2}",
-            floor[0], product[0], ratio(p50, f50), ratio(p99, f99), ratio(product[0], floor[0]),
+            floor[0],
+            product[0],
+            ratio(p50, f50),
+            ratio(p99, f99),
+            ratio(product[0], floor[0]),
         );
     }
 

@@ -130,9 +130,9 @@ impl Config {
     /// # Errors
     /// A suite that is not one of P-256.
     pub fn suite(&self) -> Result<SuiteId, Error> {
-        SuiteId::from_name(&self.suite)
-            .filter(|suite| SuiteId::P256.contains(suite))
-            .ok_or_else(|| Error::Config(self.folder.join(Self::FILE), "suite: not one of P-256".into()))
+        SuiteId::from_name(&self.suite).filter(|suite| SuiteId::P256.contains(suite)).ok_or_else(
+            || Error::Config(self.folder.join(Self::FILE), "suite: not one of P-256".into()),
+        )
     }
 
     pub const fn deadline(&self) -> Duration {

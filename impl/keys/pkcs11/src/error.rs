@@ -85,7 +85,9 @@ impl Error {
     /// The same as a custodian's machine hears it.
     pub const fn as_hsm_error(&self) -> HsmError {
         match self.class() {
-            Class::Client => HsmError::Refused("the input, or its suite, is not valid for this token"),
+            Class::Client => {
+                HsmError::Refused("the input, or its suite, is not valid for this token")
+            }
             Class::Operator => HsmError::Operator("see the operator's log"),
             Class::Session | Class::Device | Class::Doubtful => {
                 HsmError::Unavailable("the token does not answer as it must")

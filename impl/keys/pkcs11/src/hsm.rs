@@ -3,17 +3,17 @@
 //! Between releases a share lies outside the token as 40 bytes under the share KEK, in a file; in a
 //! release it is a session object. No function here gives a share in clear. [HSM-4]
 
+mod blob;
+mod lifecycle;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cryptoki::session::Session;
 use cryptoki_sys::CK_OBJECT_HANDLE;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use split_custody_keys::p256kw::{Point, WRAPPED, kdf_input, provision_parts, valid_point};
-use split_custody_keys::{sealed_digest, write_new};
+use split_custody_keys::p256kw::{Point, WRAPPED, kdf_input, valid_point};
+use split_custody_keys::sealed_digest;
 use split_custody_protocol::suite::{Digest, SealedShare, Signature, SuiteId};
 
 use crate::config::Config;
@@ -40,14 +40,6 @@ struct Keys {
     keks: Vec<Key>,
     grant: Key,
     tls: Key,
-}
-
-/// A share as it lies outside the token. Every field is public; only the KEK opens it.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Blob {
-    kek: String,
-    wrapped: String,
 }
 
 /// What to re-wrap, for whom.
@@ -135,7 +127,10 @@ impl Hsm {
     ) -> (Result<SealedShare, Error>, Leftovers) {
         // [HSM-1] [HSM-9] The token never sees a point that is not one.
         let Some(to) = valid_point(order.to) else {
-            return (Err(Error::Input("the device key is not a point on P-256 [HSM-1]")), <_>::default());
+            return (
+                Err(Error::Input("the device key is not a point on P-256 [HSM-1]")),
+                <_>::default(),
+            );
         };
         if order.suite != self.suite {
             return (Err(Error::OtherSuite), <_>::default()); // [REL-12]
@@ -166,8 +161,12 @@ impl Hsm {
         let info = kdf_input(order.context, &ephemeral.point, to);
         let uses = [code::CKA_WRAP];
         let key = self.agree(session, ephemeral.private, to, &info, &uses, &mut left.0)?;
-        let wrapped =
-            self.token.raw.wrap(session.handle(), self.token.table.wrap_of(self.suite), key, share)?;
+        let wrapped = self.token.raw.wrap(
+            session.handle(),
+            self.token.table.wrap_of(self.suite),
+            key,
+            share,
+        )?;
         if wrapped.len() != WRAPPED {
             return Err(Error::KnownAnswer("length of a wrapped share"));
         }
@@ -217,51 +216,6 @@ impl Hsm {
         let template = session_secret(code::CKK_GENERIC_SECRET, true, &[]);
         let mech = self.token.table.wrap_of(self.suite);
         self.token.raw.unwrap(session.handle(), mech, by, wrapped, &template)
-    }
-
-    /// Takes a share that the owner sealed to this token, and keeps it under the share KEK.
-    ///
-    /// # Errors
-    /// A share that was sealed to another key, suite or context.
-    pub fn import(&self, provisioned: &SealedShare, context: &Digest) -> Result<PathBuf, Error> {
-        let (path, session) = (self.blob_path(&sealed_digest(provisioned)), self.token.session()?);
-        if !path.is_file() {
-            let share = self.import_as(&session, provisioned, context, &path);
-            let share = share.map_err(|error| self.judged(error))?;
-            self.token.raw.destroy(session.handle(), share)?;
-        }
-        Ok(path)
-    }
-
-    fn import_as(
-        &self,
-        session: &Session,
-        provisioned: &SealedShare,
-        context: &Digest,
-        path: &std::path::Path,
-    ) -> Result<CK_OBJECT_HANDLE, Error> {
-        let parts = provision_parts(self.suite, provisioned.as_bytes()); // [HSM-5] [HSM-1]
-        let (sender, wrapped) =
-            parts.ok_or(Error::Input("the share was sealed in another suite or form [HSM-5]"))?;
-        let (import, kek) = {
-            let keys = self.keys();
-            let kek = keys.keks.first().ok_or(Error::NoKey(Kind::ShareKek.text()))?;
-            (keys.import.clone(), kek.clone())
-        };
-        let info = kdf_input(context, &sender, &point(&import));
-        let mut left = Vec::new();
-        let uses = [code::CKA_UNWRAP];
-        let key = self.agree(session, import.handle, &sender, &info, &uses, &mut left);
-        let share = key.and_then(|key| {
-            let keeper = self.token.keeper();
-            self.unwrap(&keeper, key, &wrapped)
-        });
-        self.clean(session, Leftovers(left));
-        let share = share?;
-        let mech = self.token.table.wrap_of(self.suite);
-        let wrapped = self.token.raw.wrap(session.handle(), mech, kek.handle, share)?;
-        self.write_blob(path, &kek.id, &wrapped)?;
-        Ok(share)
     }
 
     /// Signs a message with the grant key. ES256.
@@ -315,54 +269,6 @@ impl Hsm {
         Ok(())
     }
 
-    /// Wraps every kept share under a new KEK, then destroys the old ones. [HSM-12]
-    ///
-    /// # Errors
-    /// The old KEK is destroyed only when every share lies durably under the new one.
-    pub fn rotate(&self) -> Result<usize, Error> {
-        self.destroy_handles()?;
-        let session = self.token.session()?;
-        let ring = ring(&self.token, &session, &self.config);
-        let old = ring.verified_all(Kind::ShareKek)?;
-        let id = ring.make(Kind::ShareKek, self.suite)?;
-        self.find_again()?;
-        let new = self.kek(&id)?;
-        let mech = self.token.table.wrap_of(self.suite);
-        let mut moved = 0;
-        for path in self.blob_paths()? {
-            let (kek, wrapped) = self.read_blob(&path)?;
-            let share = self.unwrap(&session, kek, &wrapped)?;
-            let wrapped = self.token.raw.wrap(session.handle(), mech, new, share)?;
-            // What was wrapped is unwrapped once before anything depends on it.
-            let again = self.unwrap(&session, new, &wrapped)?;
-            self.clean(&session, Leftovers(vec![share, again]));
-            let fresh = path.with_extension("new");
-            let _ = fs::remove_file(&fresh);
-            self.write_blob(&fresh, &id, &wrapped)?;
-            let renamed = fs::rename(&fresh, &path).and_then(|()| {
-                fs::File::open(self.config.blobs())?.sync_all()
-            });
-            renamed.map_err(|e| Error::Io(path.clone(), e))?;
-            moved += 1;
-        }
-        for key in old {
-            self.token.raw.destroy(session.handle(), key.handle)?;
-        }
-        self.find_again()?;
-        Ok(moved)
-    }
-
-    /// Destroys keys of a custodian in its token: nothing kept outside opens there again. [HSM-13]
-    ///
-    /// # Errors
-    /// What the token says; keys that are destroyed by then stay so.
-    pub fn destroy(config: &Config, kinds: &[Kind]) -> Result<usize, Error> {
-        let token = Token::open(config)?;
-        let keeper = token.keeper();
-        let ring = ring(&token, &keeper, config);
-        kinds.iter().map(|kind| ring.destroy(*kind)).sum()
-    }
-
     /// Whether the token answers, its keys are there, and none is weak.
     pub fn check(&self) -> Result<(), Error> {
         self.find_again()
@@ -406,48 +312,6 @@ impl Hsm {
 
     fn shares(&self) -> MutexGuard<'_, BTreeMap<Digest, CK_OBJECT_HANDLE>> {
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn blob_path(&self, digest: &Digest) -> PathBuf {
-        let name: String = digest.as_bytes().iter().take(16).map(|b| format!("{b:02x}")).collect();
-        self.config.blobs().join(name + ".json")
-    }
-
-    fn blob_paths(&self) -> Result<Vec<PathBuf>, Error> {
-        let folder = self.config.blobs();
-        let failed = |e| Error::Io(folder.clone(), e);
-        if !folder.is_dir() {
-            return Ok(Vec::new());
-        }
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if path.extension().is_some_and(|end| end == "json") {
-                paths.push(path);
-            }
-        }
-        Ok(paths)
-    }
-
-    fn read_blob(&self, path: &std::path::Path) -> Result<(CK_OBJECT_HANDLE, Vec<u8>), Error> {
-        let text = fs::read(path).map_err(|e| Error::Io(path.into(), e))?;
-        let malformed = || Error::File(path.into(), "not a wrapped share");
-        let blob: Blob = serde_json::from_slice(&text).map_err(|_| malformed())?;
-        let (id, wrapped) = unhex(&blob.kek).zip(unhex(&blob.wrapped)).ok_or_else(malformed)?;
-        if wrapped.len() != WRAPPED {
-            return Err(malformed());
-        }
-        Ok((self.kek(&id)?, wrapped))
-    }
-
-    fn write_blob(&self, path: &std::path::Path, kek: &[u8], wrapped: &[u8]) -> Result<(), Error> {
-        let folder = self.config.blobs();
-        fs::create_dir_all(&folder).map_err(|e| Error::Io(folder, e))?;
-        let blob = Blob { kek: hex(kek), wrapped: hex(wrapped) };
-        // INVARIANT: two strings have a JSON form.
-        let text = serde_json::to_vec(&blob).expect("a blob has a JSON form");
-        write_new(path, &text, 0o600)
-            .map_err(|_| Error::File(path.into(), "the wrapped share cannot be written"))
     }
 }
 
@@ -509,17 +373,4 @@ pub(crate) fn agree(
     };
     left.push(key);
     Ok(key)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    };
-    text.as_bytes().chunks(2).map(pair).collect()
 }

@@ -130,10 +130,10 @@ impl Keyring<'_> {
             Attr::Flag(c::CKA_VERIFY, signs),
             Attr::Bytes(c::CKA_EC_PARAMS, P256_OID.to_vec()),
         ]);
-        let private = named.into_iter().chain(private).chain([
-            Attr::Flag(c::CKA_SIGN, signs),
-            Attr::Flag(c::CKA_DERIVE, !signs),
-        ]);
+        let private = named
+            .into_iter()
+            .chain(private)
+            .chain([Attr::Flag(c::CKA_SIGN, signs), Attr::Flag(c::CKA_DERIVE, !signs)]);
         let (public, private): (Vec<_>, Vec<_>) = (public.collect(), private.collect());
         self.raw.generate_pair(self.session, c::CKM_EC_KEY_PAIR_GEN, &public, &private)?;
         Ok(id)
@@ -170,11 +170,8 @@ impl Keyring<'_> {
     /// The private or secret keys of a kind.
     fn find(&self, kind: Kind) -> Result<Vec<CK_OBJECT_HANDLE>, Error> {
         let class = if kind == Kind::ShareKek { c::CKO_SECRET_KEY } else { c::CKO_PRIVATE_KEY };
-        let wanted = [
-            Attr::Number(c::CKA_CLASS, class),
-            Attr::Flag(c::CKA_TOKEN, true),
-            self.label(kind),
-        ];
+        let wanted =
+            [Attr::Number(c::CKA_CLASS, class), Attr::Flag(c::CKA_TOKEN, true), self.label(kind)];
         self.raw.find(self.session, &wanted)
     }
 
@@ -209,10 +206,8 @@ impl Keyring<'_> {
 
     /// The public point beside a private key.
     fn point_of(&self, id: &[u8]) -> Result<Point, Error> {
-        let wanted = [
-            Attr::Number(c::CKA_CLASS, c::CKO_PUBLIC_KEY),
-            Attr::Bytes(c::CKA_ID, id.to_vec()),
-        ];
+        let wanted =
+            [Attr::Number(c::CKA_CLASS, c::CKO_PUBLIC_KEY), Attr::Bytes(c::CKA_ID, id.to_vec())];
         let found = self.raw.find(self.session, &wanted)?;
         let public = found.first().ok_or(Error::NoKey("the public half"))?;
         read_point(self.raw, self.session, *public)
@@ -276,7 +271,6 @@ pub fn session_secret(key_type: u64, extractable: bool, uses: &[u64]) -> Vec<Att
     attrs.extend(uses.iter().map(|use_| Attr::Flag(*use_, true)));
     attrs
 }
-
 
 fn random_id() -> Vec<u8> {
     let mut id = vec![0; 16];

@@ -185,9 +185,7 @@ impl Raw {
         with(Mech::Plain(mech), |mech| {
             let (p, pn) = (public.pointer(), public.count());
             let (q, qn) = (private.pointer(), private.count());
-            call!(self.C_GenerateKeyPair(
-                session, mech, p, pn, q, qn, &raw mut one, &raw mut other
-            ))
+            call!(self.C_GenerateKeyPair(session, mech, p, pn, q, qn, &raw mut one, &raw mut other))
         })?;
         Ok((one, other))
     }
@@ -343,8 +341,7 @@ impl Raw {
         call!(self.C_FindObjectsInit(session, list, count))?;
         let mut found = vec![0; 64];
         let mut count = 0;
-        let result =
-            call!(self.C_FindObjects(session, found.as_mut_ptr(), 64, &raw mut count));
+        let result = call!(self.C_FindObjects(session, found.as_mut_ptr(), 64, &raw mut count));
         call!(self.C_FindObjectsFinal(session))?;
         result?;
         found.truncate(usize::try_from(count).unwrap_or(0));
@@ -371,7 +368,7 @@ fn with<T>(mech: Mech<'_>, lend: impl FnOnce(*mut CK_MECHANISM) -> T) -> T {
         Mech::Plain(number) => {
             let mut mechanism = plain(number, ptr::null_mut(), 0);
             lend(&raw mut mechanism)
-        },
+        }
         Mech::Iv(number) => {
             let mut iv = [0u8; 16];
             let mut mechanism = plain(number, iv.as_mut_ptr().cast(), iv.len());

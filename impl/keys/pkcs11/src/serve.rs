@@ -14,7 +14,7 @@ use split_custody_protocol::suite::{Digest, SealedShare, SuiteId};
 use crate::config::Config;
 use crate::error::{Class, Error};
 use crate::hsm::{Hsm, Leftovers, Order};
-use crate::wire::{Ask, Said, receive, send};
+use crate::wire::{Ask, EAGER, Said, receive_eagerly, send};
 use crate::worker::LANES;
 
 /// Serves the lanes that the environment names until all of them end.
@@ -72,7 +72,10 @@ fn end_with_custodian() {
 /// One lane: a session of its own, one request after the other.
 fn attend(hsm: &Hsm, mut stream: UnixStream) {
     let Ok(mut session) = hsm.token().session() else { return };
-    while let Ok((head, fields)) = receive(&mut stream) {
+    let mut eager = Duration::ZERO;
+    while let Ok((head, fields)) = receive_eagerly(&mut stream, eager) {
+        // The signature over a grant follows its re-wrap at once.
+        eager = if head == Ask::Rewrap as u8 { EAGER } else { Duration::ZERO };
         let (result, left) = match Ask::of(head) {
             Some(ask) => answer(hsm, &session, ask, &fields),
             None => (Err(Error::Input("unknown request")), Leftovers::default()),
@@ -138,8 +141,7 @@ fn answer(
             let (Some(provisioned), Ok(provision_context), Ok(suite), Ok(context)) = &order else {
                 return alone(Err(Error::Input("a field of another length")));
             };
-            let order =
-                Order { provisioned, provision_context, suite: *suite, to, context };
+            let order = Order { provisioned, provision_context, suite: *suite, to, context };
             let (result, left) = hsm.rewrap(session, &order);
             (result.map(|sealed| vec![sealed.as_bytes().to_vec()]), left)
         }

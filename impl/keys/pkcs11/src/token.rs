@@ -158,10 +158,7 @@ fn find(context: &Pkcs11, config: &Config) -> Result<Slot, Error> {
     };
     let slots = context.get_slots_with_token()?;
     let module = || config.folder.join(&config.module);
-    slots
-        .into_iter()
-        .find(labelled)
-        .ok_or_else(|| Error::NoToken(module(), config.token.clone()))
+    slots.into_iter().find(labelled).ok_or_else(|| Error::NoToken(module(), config.token.clone()))
 }
 
 /// One try; a process that is logged in already is logged in.

@@ -4,6 +4,11 @@
 //! says what it is, then fields, each after its length of two bytes.
 
 use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How long an end looks for the next frame before it sleeps: a re-wrap and some.
+pub const EAGER: Duration = Duration::from_micros(400);
 
 /// What a worker is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,8 +22,7 @@ pub enum Ask {
 
 impl Ask {
     pub fn of(byte: u8) -> Option<Self> {
-        let all =
-            [Self::Hello, Self::Rewrap, Self::SignGrant, Self::SignTls, Self::DestroyHandles];
+        let all = [Self::Hello, Self::Rewrap, Self::SignGrant, Self::SignTls, Self::DestroyHandles];
         all.into_iter().find(|ask| *ask as u8 == byte)
     }
 }
@@ -80,13 +84,36 @@ pub fn receive(from: &mut impl Read) -> io::Result<(u8, Vec<Vec<u8>>)> {
     let mut fields = Vec::new();
     while !rest.is_empty() {
         let (length, after) = rest.split_first_chunk::<2>().ok_or_else(malformed)?;
-        let (field, after) = after
-            .split_at_checked(u16::from_le_bytes(*length).into())
-            .ok_or_else(malformed)?;
+        let (field, after) =
+            after.split_at_checked(u16::from_le_bytes(*length).into()).ok_or_else(malformed)?;
         fields.push(field.to_vec());
         rest = after;
     }
     Ok((*head, fields))
+}
+
+/// The next frame, looked for without sleeping for a while first: waking up costs more than a
+/// signature. It yields at every look, so nobody who has work waits for it.
+pub fn receive_eagerly(stream: &mut UnixStream, eager: Duration) -> io::Result<(u8, Vec<Vec<u8>>)> {
+    let (start, mut first) = (Instant::now(), [0; 1]);
+    stream.set_nonblocking(true)?;
+    let looked = loop {
+        match stream.read(&mut first) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if start.elapsed() >= eager {
+                    break Ok(None);
+                }
+                std::thread::yield_now();
+            }
+            Ok(0) => break Err(io::ErrorKind::UnexpectedEof.into()),
+            result => break result.map(|_| Some(first)),
+        }
+    };
+    stream.set_nonblocking(false)?;
+    match looked? {
+        Some(first) => receive(&mut first.as_slice().chain(stream)),
+        None => receive(stream),
+    }
 }
 
 const CAP: usize = 1 << 17;
@@ -101,6 +128,15 @@ mod tests {
         let (head, fields) = receive(&mut &bytes[..]).unwrap();
         assert_eq!((head, fields), (2, vec![b"one".to_vec(), Vec::new(), b"three".to_vec()]));
         assert!(receive(&mut &bytes[..bytes.len() - 1]).is_err());
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        for eager in [Duration::ZERO, Duration::from_secs(5)] {
+            one.write_all(&bytes).unwrap();
+            assert_eq!(receive_eagerly(&mut other, eager).unwrap().1.len(), 3);
+        }
+        let late = std::thread::spawn(move || receive_eagerly(&mut other, Duration::ZERO));
+        std::thread::sleep(Duration::from_millis(20));
+        one.write_all(&bytes).unwrap();
+        assert_eq!(late.join().unwrap().unwrap().0, 2);
         for bad in [&[0, 0, 0, 0][..], &[255, 255, 255, 255, 1], &[3, 0, 0, 0, 2, 9, 0]] {
             assert!(receive(&mut &*bad).is_err());
         }

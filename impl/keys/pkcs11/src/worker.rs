@@ -3,14 +3,14 @@
 //! A worker that dies, hangs or loses its token is ended; the next request starts another. What a
 //! PIN or a weak key stopped stays stopped until the custodian is started again. [HSM-10]
 
+mod spawn;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use split_custody_protocol::suite::{
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::wire::{Ask, Said, receive, send};
+use crate::wire::{Ask, EAGER, Said, receive, receive_eagerly, send};
 
 /// How a worker is started: a program that ends up in [`crate::serve()`], with its lanes in the
 /// environment under [`LANES`].
@@ -170,7 +170,8 @@ impl WorkerCustody {
     /// The lane, connected to a worker that runs; starts one where none does.
     fn ensure<'a>(&self, lane: &'a mut Option<Lane>) -> Result<&'a mut Lane, HsmError> {
         let mut worker = self.worker();
-        let current = worker.child.is_some() && lane.as_ref().is_some_and(|l| l.number == worker.number);
+        let current =
+            worker.child.is_some() && lane.as_ref().is_some_and(|l| l.number == worker.number);
         if !current {
             if worker.stopped {
                 return Err(HsmError::Operator("it was stopped; see the log of the worker"));
@@ -198,8 +199,9 @@ impl WorkerCustody {
     fn start_worker(&self, worker: &mut Worker) -> Result<Lane, HsmError> {
         worker.end();
         worker.number += 1;
-        let spawned = spawn(&self.starter, &self.config);
-        let (child, mut streams) = spawned.map_err(|_| HsmError::Unavailable("no worker starts"))?;
+        let spawned = spawn::spawn(&self.starter, &self.config);
+        let (child, mut streams) =
+            spawned.map_err(|_| HsmError::Unavailable("no worker starts"))?;
         worker.child = Some(child);
         // INVARIANT: a configuration has a lane.
         let mut stream = streams.remove(0);
@@ -274,41 +276,9 @@ fn exchange(
     fields: &[&[u8]],
 ) -> io::Result<(Said, Vec<Vec<u8>>)> {
     send(stream, ask as u8, fields)?;
-    let (head, fields) = receive(stream)?;
+    let (head, fields) = receive_eagerly(stream, EAGER)?;
     let said = Said::of(head).ok_or(io::ErrorKind::InvalidData)?;
     Ok((said, fields))
-}
-
-/// The worker process, and this side of each of its lanes.
-fn spawn(starter: &Starter, config: &Config) -> io::Result<(Child, Vec<UnixStream>)> {
-    let pairs = (0..config.lanes.max(1)).map(|_| UnixStream::pair());
-    let (ours, theirs): (Vec<_>, Vec<_>) =
-        pairs.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
-    let theirs: Vec<OwnedFd> = theirs.into_iter().map(OwnedFd::from).collect();
-    let numbers: Vec<i32> = theirs.iter().map(AsRawFd::as_raw_fd).collect();
-    let named: Vec<String> = numbers.iter().map(ToString::to_string).collect();
-    let mut command = Command::new(&starter.program);
-    command
-        .args(&starter.arguments)
-        .env(LANES, named.join(","))
-        .envs(&config.env)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    // SAFETY: between fork and exec only `fcntl` is called, which is safe there; the
-    // descriptors are open until `spawn` has returned.
-    unsafe {
-        command.pre_exec(move || {
-            for number in &numbers {
-                if libc::fcntl(*number, libc::F_SETFD, 0) == -1 {
-                    return Err(io::Error::last_os_error());
-                }
-            }
-            Ok(())
-        });
-    }
-    let child = command.spawn()?;
-    drop(theirs);
-    Ok((child, ours))
 }
 
 impl Public {

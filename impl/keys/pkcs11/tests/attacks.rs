@@ -66,7 +66,9 @@ fn blob_of(config: &split_custody_pkcs11::Config) -> Vec<u8> {
     let entry = std::fs::read_dir(config.blobs()).unwrap().next().unwrap().unwrap();
     let text = std::fs::read_to_string(entry.path()).unwrap();
     let digits = text.split("\"wrapped\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).unwrap()).collect()
+    (0..digits.len() / 2)
+        .map(|at| u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).unwrap())
+        .collect()
 }
 
 #[test]
@@ -112,12 +114,13 @@ fn qrm_3_share_of_one_compromised_host_gives_no_dek_when_two_are_needed() {
     let sealed = dealing.seal(&manifest).unwrap();
     let (mut host, weights, version) =
         (ByteSuite::new(), WeightsId::new([2; 16]), WeightsVersion::new(1));
-    let take = |custody: &split_custody_pkcs11::WorkerCustody, place: usize, host: &mut ByteSuite| {
+    let take = |custody: &split_custody_pkcs11::WorkerCustody,
+                place: usize,
+                host: &mut ByteSuite| {
         let (dealt, suite) = (&sealed[place], custody.kek_public().suite());
         let (secret, key): (_, AgreementKey) = host.generate(suite, 0);
         let context = Digest::new([1; 32]);
-        let under =
-            provision_context(&manifest, &SET, dealt.custodian, dealt.index, &dealt.kek);
+        let under = provision_context(&manifest, &SET, dealt.custodian, dealt.index, &dealt.kek);
         let sealed = custody.rewrap(&dealt.sealed, &under, suite, &key, &context).unwrap();
         (dealt.index, host.open_share(suite, secret, &context, &sealed).unwrap())
     };

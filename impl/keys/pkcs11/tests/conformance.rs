@@ -38,7 +38,10 @@ fn graded<'a>(report: &'a serde_json::Value, grade: &str) -> Vec<&'a str> {
 fn hsm_8_softhsm_works_by_cbc_derivation_and_breaks_only_what_no_token_can_keep() {
     let Some((report, text)) = examined(Module::SoftHsm) else { return };
     let suite = &report["suites"][0];
-    assert_eq!((suite["suite"].as_str(), suite["works"].as_bool()), (Some("P256-CBCD-KW"), Some(true)));
+    assert_eq!(
+        (suite["suite"].as_str(), suite["works"].as_bool()),
+        (Some("P256-CBCD-KW"), Some(true))
+    );
     assert_eq!(graded(&report, "broken"), ["share-wrapped-under-imported"]);
     assert_eq!(report["grade"], "development");
     assert!(text.contains("P256-CBCD-KW"));
@@ -48,7 +51,10 @@ fn hsm_8_softhsm_works_by_cbc_derivation_and_breaks_only_what_no_token_can_keep(
 fn hsm_8_nss_works_by_x963_and_kwp_and_wraps_what_is_not_extractable() {
     let Some((report, _)) = examined(Module::Nss) else { return };
     let suite = &report["suites"][0];
-    assert_eq!((suite["suite"].as_str(), suite["works"].as_bool()), (Some("P256-X963-KWP"), Some(true)));
+    assert_eq!(
+        (suite["suite"].as_str(), suite["works"].as_bool()),
+        (Some("P256-X963-KWP"), Some(true))
+    );
     let broken = graded(&report, "broken");
     assert!(broken.contains(&"kek-wrapped"), "{broken:?}");
     assert!(broken.contains(&"share-unwrapped-in-clear"), "{broken:?}");

@@ -38,8 +38,7 @@ fn released(custody: &dyn Custody, dealt: &Dealt, context: &Digest) -> SealedSha
     let (secret, key) = device.generate(suite, 0);
     let sealed = rewrap(custody, dealt, suite, &key, context).expect("released");
     let share = device.open_share(suite, secret, context, &sealed).expect("opens");
-    let at =
-        SharePlace { set: SET, custodian: CustodianId::new(1), index: ShareIndex::new(1) };
+    let at = SharePlace { set: SET, custodian: CustodianId::new(1), index: ShareIndex::new(1) };
     assert_eq!(device.check_share(share, at, &dealt.commitment), Ok(()));
     let dek = device.combine(&[(ShareIndex::new(1), share)]).expect("k = 1");
     assert_eq!(device.with_dek(dek, |bytes| bytes == dealt.dek.expose()), Some(true));

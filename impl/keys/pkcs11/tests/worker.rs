@@ -28,8 +28,7 @@ fn init() {
 fn release(custody: &WorkerCustody, dealt: &Dealt) -> Result<SealedShare, HsmError> {
     let (mut device, suite) = (ByteSuite::new(), custody.kek_public().suite());
     let (secret, key) = device.generate(suite, 0);
-    let sealed =
-        custody.rewrap(&dealt.sealed.sealed, &dealt.context, suite, &key, &CONTEXT)?;
+    let sealed = custody.rewrap(&dealt.sealed.sealed, &dealt.context, suite, &key, &CONTEXT)?;
     device.open_share(suite, secret, &CONTEXT, &sealed).expect("what is released opens");
     Ok(sealed)
 }
@@ -235,7 +234,8 @@ fn hsm_6_kek_with_a_weak_attribute_is_refused_by_its_name() {
     let Some(bench) = Module::SoftHsm.bench() else { return };
     weakened(&bench, "none of them");
     bench.worker();
-    for attribute in ["SENSITIVE", "EXTRACTABLE", "DECRYPT", "ENCRYPT", "DERIVE", "SIGN", "UNWRAP"] {
+    for attribute in ["SENSITIVE", "EXTRACTABLE", "DECRYPT", "ENCRYPT", "DERIVE", "SIGN", "UNWRAP"]
+    {
         weakened(&bench, attribute);
         let error = bench.try_worker().expect_err("a weak key");
         let named = format!("the key `share-kek` is weak: `{attribute}`");

@@ -19,7 +19,8 @@ pub const PIN: &str = "1234-throw-away";
 
 /// Runs where the test binary itself is the worker of the others.
 pub fn serve_as_worker() {
-    let folder = std::env::var_os("TEST_HSM_FOLDER").expect("started by a custodian of these tests");
+    let folder =
+        std::env::var_os("TEST_HSM_FOLDER").expect("started by a custodian of these tests");
     let config = Config::read(Path::new(&folder)).expect("a configuration");
     split_custody_pkcs11::serve(config).expect("served");
 }
@@ -94,7 +95,8 @@ impl Module {
                 let tokens = folder.path().join("tokens");
                 fs::create_dir(&tokens).unwrap();
                 let conf = folder.path().join("softhsm2.conf");
-                let text = format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
+                let text =
+                    format!("directories.tokendir = {}\nlog.level = ERROR\n", tokens.display());
                 fs::write(&conf, text).unwrap();
                 config.env.insert("SOFTHSM2_CONF".into(), conf.display().to_string());
             }
