@@ -81,6 +81,20 @@ fn serving(module: &Path) -> Deployment {
     deployment
 }
 
+#[test]
+fn hsm_14_kek_of_the_development_suite_is_not_sealed_to_unasked() {
+    let Some(module) = softhsm() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| custody(folder.path(), arguments);
+    good(&run(&["keygen", "keys", "--hsm", "--custodians", "1"]));
+    configure(&folder.path().join("keys/custodian-1"), &module);
+    good(&run(&["hsm", "init", "--dir", "keys/custodian-1", "--create-token"]));
+    let seal = ["seal", common::MODEL, "model.sealed", "--keys", "keys", "--threshold", "1"];
+    refused(&run(&seal), &["kek.pub.pem", "P256-CBCD-KW", "--development", "HSM-14"]);
+    assert_eq!(common::names(folder.path()), ["keys"], "nothing is left behind");
+    good(&run(&[&seal[..], &["--development"]].concat()));
+}
+
 fn renewals(deployment: &Deployment) -> u64 {
     let lease = deployment.lease();
     let leases = lease["leases"].as_array().unwrap().iter();

@@ -27,6 +27,8 @@ use split_custody_protocol::suite::{AgreementKey, Digest, SealedShare};
 
 const FOLDER: &str = "BENCH_HSM_FOLDER";
 const SET: ShareSetId = ShareSetId::new([1; 16]);
+/// Enough that no run asks the pool to fill up again.
+const POOL: usize = 3600;
 const CONTEXT: Digest = Digest::new([2; 32]);
 
 fn main() {
@@ -58,7 +60,7 @@ fn prepare() {
     let mut config = Config::new(folder.path(), &module, "bench", &PinSource::File("pin".into()));
     config.env.insert("SOFTHSM2_CONF".into(), conf.display().to_string());
     config.env.insert(FOLDER.into(), folder.path().display().to_string());
-    config.pool = 4096;
+    config.pool = POOL;
     fs::write(folder.path().join(Config::FILE), config.to_toml()).expect("written");
     let status = Command::new(std::env::current_exe().expect("this program"))
         .args(std::env::args_os().skip(1))
@@ -116,7 +118,7 @@ fn measure(folder: &Path) {
     config.suite = Hsm::init(&config).expect("keys").name().into();
     fs::write(folder.join(Config::FILE), config.to_toml()).expect("written");
     println!("rounds {rounds}, load {}", fs::read_to_string("/proc/loadavg").expect("read").trim());
-    for (pool, warmth) in [(4096, Warmth::Hot), (0, Warmth::Cold)] {
+    for (pool, warmth) in [(POOL, Warmth::Hot), (0, Warmth::Cold)] {
         config.pool = pool;
         fs::write(folder.join(Config::FILE), config.to_toml()).expect("written");
         let starter =
@@ -124,6 +126,8 @@ fn measure(folder: &Path) {
         let worker = WorkerCustody::start(config.clone(), starter).expect("a worker");
         let hsm = Hsm::open(config.clone()).expect("a token");
         let bench = Bench::new(folder, hsm, worker);
+        std::thread::sleep(Duration::from_secs(5)); // the worker's pool fills up
+        bench.parts(rounds);
         for threads in [1, 2] {
             bench.run(warmth, threads, rounds);
         }
@@ -204,6 +208,36 @@ impl Bench {
         let sealed = self.worker.rewrap(sealed, &self.under, suite, &self.to, &CONTEXT);
         std::hint::black_box(sealed.expect("re-wrapped"));
         std::hint::black_box(self.worker.sign(&[7; 200]).expect("signed"));
+    }
+
+    /// Where the time goes, one thread: medians and minima of the parts.
+    fn parts(&self, rounds: usize) {
+        let (session, mut echo) = (self.hsm.token().session().expect("a session"), Echo::start());
+        let raw = self.hsm.token().raw;
+        let timed = |name: &str, part: &mut dyn FnMut()| {
+            let mut times: Vec<Duration> = (0..rounds)
+                .map(|_| {
+                    std::thread::sleep(Duration::from_micros(200));
+                    let start = Instant::now();
+                    part();
+                    start.elapsed()
+                })
+                .collect();
+            println!("  {name}: p50 {:.1?} min {:.1?}", at(&mut times, 50), times[0]);
+        };
+        timed("round trip to cat", &mut || echo.round_trip());
+        timed("bare signature", &mut || {
+            std::hint::black_box(
+                raw.sign(session.handle(), 0x1041, self.grant, &[7; 32]).expect("signed"),
+            );
+        });
+        timed("signature through the worker", &mut || {
+            std::hint::black_box(self.worker.sign(&[7; 200]).expect("signed"));
+        });
+        timed("re-wrap through the worker", &mut || {
+            let (sealed, suite) = (&self.sealed, self.hsm.suite());
+            self.worker.rewrap(sealed, &self.under, suite, &self.to, &CONTEXT).expect("re-wrapped");
+        });
     }
 
     fn run(&self, warmth: Warmth, threads: usize, rounds: usize) {

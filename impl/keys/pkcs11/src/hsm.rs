@@ -56,6 +56,13 @@ pub struct Order<'a> {
 #[derive(Debug, Default)]
 pub struct Leftovers(Vec<CK_OBJECT_HANDLE>);
 
+impl Leftovers {
+    /// These and those.
+    pub fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+}
+
 impl Hsm {
     /// Makes the keys of a custodian in its token, of the first suite for which probing succeeds.
     ///
@@ -255,8 +262,9 @@ impl Hsm {
     /// # Errors
     /// When one may still be there.
     pub fn destroy_handles(&self) -> Result<(), Error> {
-        let keeper = self.token.keeper();
+        // Shares before keeper, as in a release: the other way round two lanes wait for each other.
         let mut shares = self.shares();
+        let keeper = self.token.keeper();
         while let Some((digest, share)) = shares.pop_first() {
             if let Err(error) = self.token.raw.destroy(keeper.handle(), share) {
                 // An object that the token does not know is destroyed.

@@ -60,8 +60,12 @@ impl Pool {
 
     /// One that nobody had; `None` when none lies ready.
     pub fn take(&self) -> Option<Ephemeral> {
-        let taken = self.lock().pop_front();
-        self.taken.notify_one();
+        let mut ready = self.lock();
+        let taken = ready.pop_front();
+        // Whoever fills is woken only when there is something to fill.
+        if ready.len() * 2 < self.size {
+            self.taken.notify_one();
+        }
         taken
     }
 
@@ -83,8 +87,15 @@ impl Pool {
 
 /// Fills until the pool is gone; a token that gives none is asked again later, not at once.
 fn fill(raw: &Raw, session: &Session, pool: &Weak<Pool>) {
+    let mut filling = true;
     while let Some(pool) = pool.upgrade() {
+        // Filled in one go once half is gone: not beside every release.
         if pool.len() >= pool.size {
+            filling = false;
+        } else if pool.len() * 2 < pool.size {
+            filling = true;
+        }
+        if !filling {
             let ready = pool.lock();
             let wait = pool.taken.wait_timeout(ready, PAUSE);
             drop(wait.unwrap_or_else(PoisonError::into_inner));

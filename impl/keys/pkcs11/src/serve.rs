@@ -14,7 +14,7 @@ use split_custody_protocol::suite::{Digest, SealedShare, SuiteId};
 use crate::config::Config;
 use crate::error::{Class, Error};
 use crate::hsm::{Hsm, Leftovers, Order};
-use crate::wire::{Ask, EAGER, Said, receive_eagerly, send};
+use crate::wire::{Ask, EAGER, Said, look, receive_after, send};
 use crate::worker::LANES;
 
 /// Serves the lanes that the environment names until all of them end.
@@ -72,11 +72,18 @@ fn end_with_custodian() {
 /// One lane: a session of its own, one request after the other.
 fn attend(hsm: &Hsm, mut stream: UnixStream) {
     let Ok(mut session) = hsm.token().session() else { return };
+    let mut left = Leftovers::default();
+    // The signature over a grant follows its re-wrap at once: it is looked for before what the
+    // re-wrap left is destroyed, so it waits for nothing.
     let mut eager = Duration::ZERO;
-    while let Ok((head, fields)) = receive_eagerly(&mut stream, eager) {
-        // The signature over a grant follows its re-wrap at once.
+    loop {
+        let Ok(first) = look(&mut stream, eager) else { break };
+        if first.is_none() {
+            hsm.clean(&session, std::mem::take(&mut left)); // [HSM-3]
+        }
+        let Ok((head, fields)) = receive_after(first, &mut stream) else { break };
         eager = if head == Ask::Rewrap as u8 { EAGER } else { Duration::ZERO };
-        let (result, left) = match Ask::of(head) {
+        let (result, more) = match Ask::of(head) {
             Some(ask) => answer(hsm, &session, ask, &fields),
             None => (Err(Error::Input("unknown request")), Leftovers::default()),
         };
@@ -87,10 +94,9 @@ fn attend(hsm: &Hsm, mut stream: UnixStream) {
             }
             Err(error) => send(&mut stream, said(error) as u8, &[]),
         };
-        // The answer is out: what is destroyed now keeps nobody waiting. [HSM-3]
-        hsm.clean(&session, left);
+        left.extend(more);
         if sent.is_err() {
-            return;
+            break;
         }
         if let Err(error) = result {
             eprintln!("hsm worker: {error}");

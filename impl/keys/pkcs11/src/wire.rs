@@ -92,9 +92,9 @@ pub fn receive(from: &mut impl Read) -> io::Result<(u8, Vec<Vec<u8>>)> {
     Ok((*head, fields))
 }
 
-/// The next frame, looked for without sleeping for a while first: waking up costs more than a
-/// signature. It yields at every look, so nobody who has work waits for it.
-pub fn receive_eagerly(stream: &mut UnixStream, eager: Duration) -> io::Result<(u8, Vec<Vec<u8>>)> {
+/// Looks for the next frame without sleeping, for a while: waking up costs more than a signature.
+/// It yields at every look, so nobody who has work waits for it. Gives the frame's first byte.
+pub fn look(stream: &mut UnixStream, eager: Duration) -> io::Result<Option<[u8; 1]>> {
     let (start, mut first) = (Instant::now(), [0; 1]);
     stream.set_nonblocking(true)?;
     let looked = loop {
@@ -110,7 +110,15 @@ pub fn receive_eagerly(stream: &mut UnixStream, eager: Duration) -> io::Result<(
         }
     };
     stream.set_nonblocking(false)?;
-    match looked? {
+    looked
+}
+
+/// The next frame, of which [`look`] may have seen the first byte.
+pub fn receive_after(
+    first: Option<[u8; 1]>,
+    stream: &mut UnixStream,
+) -> io::Result<(u8, Vec<Vec<u8>>)> {
+    match first {
         Some(first) => receive(&mut first.as_slice().chain(stream)),
         None => receive(stream),
     }
@@ -131,9 +139,11 @@ mod tests {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         for eager in [Duration::ZERO, Duration::from_secs(5)] {
             one.write_all(&bytes).unwrap();
-            assert_eq!(receive_eagerly(&mut other, eager).unwrap().1.len(), 3);
+            let first = look(&mut other, eager).unwrap();
+            assert_eq!(receive_after(first, &mut other).unwrap().1.len(), 3);
         }
-        let late = std::thread::spawn(move || receive_eagerly(&mut other, Duration::ZERO));
+        assert_eq!(look(&mut other, Duration::ZERO).unwrap(), None);
+        let late = std::thread::spawn(move || receive_after(None, &mut other));
         std::thread::sleep(Duration::from_millis(20));
         one.write_all(&bytes).unwrap();
         assert_eq!(late.join().unwrap().unwrap().0, 2);

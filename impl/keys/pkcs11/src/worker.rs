@@ -22,7 +22,7 @@ use split_custody_protocol::suite::{
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::wire::{Ask, EAGER, Said, receive, receive_eagerly, send};
+use crate::wire::{Ask, EAGER, Said, look, receive, receive_after, send};
 
 /// How a worker is started: a program that ends up in [`crate::serve()`], with its lanes in the
 /// environment under [`LANES`].
@@ -276,7 +276,8 @@ fn exchange(
     fields: &[&[u8]],
 ) -> io::Result<(Said, Vec<Vec<u8>>)> {
     send(stream, ask as u8, fields)?;
-    let (head, fields) = receive_eagerly(stream, EAGER)?;
+    let first = look(stream, EAGER)?;
+    let (head, fields) = receive_after(first, stream)?;
     let said = Said::of(head).ok_or(io::ErrorKind::InvalidData)?;
     Ok((said, fields))
 }

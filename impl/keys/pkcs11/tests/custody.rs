@@ -157,6 +157,33 @@ fn wire_4_grant_signatures_of_every_backend_verify() {
 }
 
 #[test]
+fn hsm_11_handles_are_destroyed_amid_releases_and_nobody_waits_for_ever() {
+    for (name, custody, _bench) in backends() {
+        let dealt = deal_to(&*custody);
+        thread::scope(|scope| {
+            let (custody, dealt, name) = (&custody, &dealt, &name);
+            for _ in 0..2 {
+                scope.spawn(move || {
+                    for _ in 0..60 {
+                        // A share that is destroyed under a release fails it, at most.
+                        let (_, key) = ByteSuite::new().generate(custody.kek_public().suite(), 0);
+                        let suite = custody.kek_public().suite();
+                        let done = rewrap(&**custody, dealt, suite, &key, &CONTEXT);
+                        assert_ne!(done, Err(HsmError::Deadline), "{name}");
+                    }
+                });
+            }
+            scope.spawn(move || {
+                for _ in 0..60 {
+                    assert_ne!(custody.destroy_handles(), Err(HsmError::Deadline));
+                }
+            });
+        });
+        released(&*custody, &dealt, &CONTEXT);
+    }
+}
+
+#[test]
 fn hsm_11_threads_share_the_lanes_of_a_backend() {
     for (_, custody, _bench) in backends() {
         let dealt = deal_to(&*custody);

@@ -72,6 +72,11 @@ fn hsm_11_module_that_hangs_is_ended_at_the_deadline() {
     release(&custody, &dealt).unwrap();
     let pid = custody.worker_pid().unwrap();
     signal(pid, "-STOP");
+    let stopped =
+        || fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("T (stopped)");
+    while !stopped() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let start = Instant::now();
     assert_eq!(release(&custody, &dealt), Err(HsmError::Deadline));
     assert!(start.elapsed() >= Duration::from_millis(300));
