@@ -48,32 +48,30 @@ pub fn failure(error: split_custody_pkcs11::Error) -> Failure {
 }
 
 fn init(args: &HsmInitArgs) -> Result<(), Failure> {
-    let folder = Folder(args.dir.dir.clone());
+    let folder = Folder(args.token.dir.dir.clone());
     let path = folder.path(Config::FILE);
-    let mut config = match &args.module {
-        None => Config::read(&folder.0).map_err(failure)?,
-        Some(module) => {
-            let (token, source) = (args.token.as_deref(), args.pin_source.as_ref());
-            let (Some(token), Some(source)) = (token, source) else {
-                let line = "--module needs --token and --pin-source beside it";
-                return Err(Failure::Usage(line.into()));
-            };
-            let mut config = Config::new(&folder.0, module, token, source);
-            config.init.clone_from(&args.init);
-            config.suite = args.suite.map_or_else(String::new, |suite| suite.name().into());
-            write_new(&path, config.to_toml().as_bytes(), 0o644)?;
-            config
-        }
-    };
+    let mut config = config_of(&args.token, &folder.0)?;
+    if args.token.module.is_some() {
+        config.suite = args.suite.map_or_else(String::new, |suite| suite.name().into());
+        write_new(&path, config.to_toml().as_bytes(), 0o644)?;
+        return make_keys(args, &folder, config).inspect_err(|_| {
+            // Written just above, and of no use without keys: the next try writes it again.
+            let _ = fs::remove_file(&path);
+        });
+    }
     if let Some(done) = in_its_environment(&config) {
         return done;
     }
+    make_keys(args, &folder, config)
+}
+
+fn make_keys(args: &HsmInitArgs, folder: &Folder, mut config: Config) -> Result<(), Failure> {
     if args.create_token {
-        create(&config, &so_pin(&folder)?).map_err(failure)?;
+        create(&config, &so_pin(folder)?).map_err(failure)?;
     }
     let suite = Hsm::init(&config).map_err(failure)?;
     config.suite = suite.name().into();
-    replace(&path, &config.to_toml())?;
+    replace(&folder.path(Config::FILE), &config.to_toml())?;
     let hsm = Hsm::open(config).map_err(failure)?;
     let kek = KekPublic::p256(suite, &hsm.kek_point());
     let kek = kek.ok_or_else(|| Failure::refused("the token's import key is no point on P-256"))?;
@@ -81,7 +79,7 @@ fn init(args: &HsmInitArgs) -> Result<(), Failure> {
     write_verify_key(&folder.path("grant.pub.pem"), &VerifyKey::new(hsm.grant_point()))?;
     write_verify_key(&folder.path("tls.pub.pem"), &VerifyKey::new(hsm.tls_point()))?;
     let fingerprint = hex(kek.digest().as_bytes());
-    if args.dir.json {
+    if args.token.dir.json {
         say!(
             "{}",
             json!({ "suite": suite.name(), "kek": fingerprint, "token": hsm.token().about })
@@ -187,24 +185,28 @@ fn examine(args: &HsmTokenArgs) -> Result<(), Failure> {
 
 /// The report of a token, or how the process that made it ended.
 fn report(args: &HsmTokenArgs) -> Result<Result<conform::Report, Result<(), Failure>>, Failure> {
-    let config = match (&args.module, &args.token, &args.pin_source) {
-        (Some(module), Some(token), Some(source)) => {
-            let here = std::env::current_dir()?;
-            let mut config = Config::new(&here, module, token, source);
-            config.init.clone_from(&args.init);
-            config.table.clone_from(&args.table);
-            config
-        }
-        (None, None, None) => Config::read(&args.dir.dir).map_err(failure)?,
-        _ => {
-            let line = "--module, --token and --pin-source go together";
-            return Err(Failure::Usage(line.into()));
-        }
-    };
+    let config = config_of(args, &std::env::current_dir()?)?;
     if let Some(done) = in_its_environment(&config) {
         return Ok(Err(done));
     }
     conform::examine(&config).map(Ok).map_err(failure)
+}
+
+/// What the command line says of a token, or the `hsm.toml` of the folder.
+fn config_of(args: &HsmTokenArgs, relative_to: &Path) -> Result<Config, Failure> {
+    match (&args.module, &args.token, &args.pin_source) {
+        (Some(module), Some(token), Some(source)) => {
+            let mut config = Config::new(relative_to, module, token, source);
+            config.init.clone_from(&args.init);
+            config.table.clone_from(&args.table);
+            Ok(config)
+        }
+        (None, None, None) => Config::read(&args.dir.dir).map_err(failure),
+        _ => {
+            let line = "--module, --token and --pin-source go together";
+            Err(Failure::Usage(line.into()))
+        }
+    }
 }
 
 /// The owner certifies the TLS key that a custodian's token holds.

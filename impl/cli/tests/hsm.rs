@@ -60,19 +60,7 @@ fn serving(module: &Path) -> Deployment {
     }
     // The first custodian's TLS key lies in its token too.
     good(&custody(folder.path(), &["hsm", "certify", "--keys", "keys", "--custodian", "1"]));
-    let mut deployment = Deployment {
-        folder,
-        custodians: Vec::new(),
-        addresses: Vec::new(),
-        node: None,
-        device: None,
-    };
-    for id in 1..=3 {
-        let role = deployment.custodian(id, "127.0.0.1:0");
-        let (_, address) = role.ready.trim().rsplit_once(' ').expect("an address");
-        deployment.addresses.push(format!("{id}={address}"));
-        deployment.custodians.push(role);
-    }
+    let mut deployment = Deployment::over(folder);
     refused(&deployment.seal("model.sealed", &[]), &["HSM-14", "--development"]);
     good(&deployment.seal("model.sealed", &["--development"]));
     good(&deployment.provision("model.sealed"));
@@ -208,6 +196,10 @@ fn hsm_10_bad_tokens_get_one_line_and_their_exit_code() {
     fs::write(folder.path().join("hsm.toml"), text.replace("mine", "other")).unwrap();
     let absent = run(&["hsm", "probe"]);
     assert_eq!(absent.status.code(), Some(3), "{}", stderr(&absent));
+    let nowhere = tempfile::tempdir().unwrap();
+    let init = ["hsm", "init", "--module", "/nowhere.so", "--token", "t", "--pin-source", "fd:99"];
+    assert_eq!(custody(nowhere.path(), &init).status.code(), Some(3));
+    assert!(common::names(nowhere.path()).is_empty(), "nothing half made is left behind");
     fs::write(folder.path().join("hsm.toml"), "modul = 1").unwrap();
     refused(&run(&["hsm", "probe"]), &["hsm.toml"]);
 }

@@ -59,7 +59,7 @@ impl HsmCommand {
     /// Whether it speaks JSON.
     pub const fn json(&self) -> bool {
         match self {
-            Self::Init(args) => args.dir.json,
+            Self::Init(args) => args.token.dir.json,
             Self::Probe(args) | Self::Conform(args) => args.dir.json,
             Self::Import { dir, .. } | Self::Rotate { dir } | Self::Destroy { dir, .. } => dir.json,
             Self::Certify { .. } | Self::Worker { .. } => false,
@@ -79,19 +79,7 @@ pub struct HsmDirArgs {
 #[derive(Args, Debug)]
 pub struct HsmInitArgs {
     #[command(flatten)]
-    pub dir: HsmDirArgs,
-    /// The PKCS#11 module; without it, `hsm.toml` is there already
-    #[arg(long, value_name = "SO")]
-    pub module: Option<PathBuf>,
-    /// The token's label
-    #[arg(long)]
-    pub token: Option<String>,
-    /// `file:PATH`, `fd:NUMBER` or `protected`
-    #[arg(long, value_name = "SOURCE")]
-    pub pin_source: Option<PinSource>,
-    /// A string that some modules take when they are initialised
-    #[arg(long, value_name = "TEXT")]
-    pub init: Option<String>,
+    pub token: HsmTokenArgs,
     /// This suite, and no other
     #[arg(long, value_parser = parse_suite)]
     pub suite: Option<SuiteId>,
@@ -104,7 +92,7 @@ pub struct HsmInitArgs {
 pub struct HsmTokenArgs {
     #[command(flatten)]
     pub dir: HsmDirArgs,
-    /// The PKCS#11 module; without it, the `hsm.toml` of the folder counts
+    /// The PKCS#11 module; without it, the `hsm.toml` in the folder counts
     #[arg(long, value_name = "SO")]
     pub module: Option<PathBuf>,
     /// The token's label

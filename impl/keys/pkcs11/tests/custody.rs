@@ -4,7 +4,7 @@ mod common;
 
 use std::thread;
 
-use common::{CONTEXT, Dealt, SET, backends, deal_to};
+use common::{CONTEXT, Dealt, Module, SET, backends, deal_to};
 use split_custody_keys::{ByteSuite, Custody, HsmError, verify};
 use split_custody_protocol::Suite;
 use split_custody_protocol::ids::{CustodianId, ShareIndex};
@@ -158,29 +158,32 @@ fn wire_4_grant_signatures_of_every_backend_verify() {
 
 #[test]
 fn hsm_11_handles_are_destroyed_amid_releases_and_nobody_waits_for_ever() {
-    for (name, custody, _bench) in backends() {
-        let dealt = deal_to(&*custody);
-        thread::scope(|scope| {
-            let (custody, dealt, name) = (&custody, &dealt, &name);
-            for _ in 0..2 {
-                scope.spawn(move || {
-                    for _ in 0..60 {
-                        // A share that is destroyed under a release fails it, at most.
-                        let (_, key) = ByteSuite::new().generate(custody.kek_public().suite(), 0);
-                        let suite = custody.kek_public().suite();
-                        let done = rewrap(&**custody, dealt, suite, &key, &CONTEXT);
-                        assert_ne!(done, Err(HsmError::Deadline), "{name}");
-                    }
-                });
-            }
+    let Some(mut bench) = Module::SoftHsm.bench() else { return };
+    bench.change(|config| config.lanes = 4);
+    let custody = bench.worker();
+    let (dealt, suite) = (deal_to(&*custody), custody.kek_public().suite());
+    released(&*custody, &dealt, &CONTEXT);
+    let worker = custody.worker_pid();
+    thread::scope(|scope| {
+        let (custody, dealt) = (&custody, &dealt);
+        for _ in 0..2 {
             scope.spawn(move || {
-                for _ in 0..60 {
+                for _ in 0..400 {
+                    // A share that is destroyed under a release fails it, at most.
+                    let (_, key) = ByteSuite::new().generate(suite, 0);
+                    let done = rewrap(&**custody, dealt, suite, &key, &CONTEXT);
+                    assert_ne!(done, Err(HsmError::Deadline));
+                }
+            });
+            scope.spawn(move || {
+                for _ in 0..400 {
                     assert_ne!(custody.destroy_handles(), Err(HsmError::Deadline));
                 }
             });
-        });
-        released(&*custody, &dealt, &CONTEXT);
-    }
+        }
+    });
+    released(&*custody, &dealt, &CONTEXT);
+    assert_eq!(custody.worker_pid(), worker, "no worker was ended at a deadline");
 }
 
 #[test]
