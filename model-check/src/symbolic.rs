@@ -269,12 +269,17 @@ impl Suite for SymbolicSuite {
         Nonce::new(term("fresh", &[&who, &life, &slot.to_be_bytes()]))
     }
 
-    fn generate(&mut self, _: SuiteId, slot: u64) -> (DeviceSecret, AgreementKey) {
+    /// A key belongs to the suite that it was made for; the first suite's keys have short names.
+    fn generate(&mut self, suite: SuiteId, slot: u64) -> (DeviceSecret, AgreementKey) {
         let slot = match self.keys {
             Keys::Fresh => slot,
             Keys::One => 0,
         };
-        let id = term("secret", &[&self.principal.bytes(), &slot.to_be_bytes()]);
+        let (principal, slot) = (self.principal.bytes(), slot.to_be_bytes());
+        let id = match suite {
+            SuiteId::HPKE_X25519 => term("secret", &[&principal, &slot]),
+            suite => term("secret", &[&principal, &slot, &suite.value().to_be_bytes()]),
+        };
         let mut value = [0; 8];
         value.copy_from_slice(&id[..8]);
         let secret = DeviceSecret::new(u64::from_be_bytes(value));
@@ -352,6 +357,8 @@ mod tests {
     fn rel_4_a_share_opens_only_with_its_key_and_context() {
         let mut suite = SymbolicSuite::new(Principal::Device, 1, 2);
         let (secret, key) = suite.generate(SuiteId::HPKE_X25519, 1);
+        let (of_an_hsm, _) = suite.generate(SuiteId::P256_X963_KW, 1);
+        assert_ne!(of_an_hsm, secret, "a second suite has keys of its own");
         let (other, _) = suite.generate(SuiteId::HPKE_X25519, 2);
         let context = Digest::new([1; 32]);
         let sealed = seal_share(true_share(1), &key, &context);

@@ -98,6 +98,7 @@ pub enum Label {
     Everything,
     Weights,
     Policy,
+    Kdf,
 }
 
 impl Label {
@@ -124,6 +125,7 @@ impl Label {
             Self::Everything => "split-custody/v1/everything",
             Self::Weights => "split-custody/v1/weights",
             Self::Policy => "split-custody/v1/policy",
+            Self::Kdf => "split-custody/v1/kdf",
         }
     }
 }
@@ -142,14 +144,17 @@ pub mod secret_label {
 pub struct SuiteId(#[n(0)] u16);
 
 impl SuiteId {
-    /// ECDH P-256, X9.63 KDF, AES-256-KW inside an HSM. Registered; not yet implemented.
+    /// ECDH P-256, X9.63 KDF with SHA-256, AES-256-KW, inside an HSM. Chapter 35.
     pub const P256_X963_KW: Self = Self(0x0001);
-    /// ECDH P-256, X9.63 KDF, AES-256-KWP inside an HSM. Registered; not yet implemented.
+    /// ECDH P-256, X9.63 KDF with SHA-256, AES-256-KWP, inside an HSM.
     pub const P256_X963_KWP: Self = Self(0x0002);
-    /// The development-only SoftHSM suite. Registered; not yet implemented.
+    /// ECDH P-256, derivation by AES-CBC, AES-256-KW, inside an HSM; for development only. [HSM-14]
     pub const P256_CBCD_KW: Self = Self(0x0003);
     /// RFC 9180 base mode: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM.
     pub const HPKE_X25519: Self = Self(0x0012);
+
+    /// The suites that an HSM serves, best first. Chapter 35.
+    pub const P256: [Self; 3] = [Self::P256_X963_KW, Self::P256_X963_KWP, Self::P256_CBCD_KW];
 
     pub const fn new(id: u16) -> Self {
         Self(id)
@@ -159,9 +164,18 @@ impl SuiteId {
         self.0
     }
 
-    /// Whether this version can run the suite.
+    /// Whether this version can run the suite. [REL-12]
     pub const fn is_implemented(self) -> bool {
-        self.0 == Self::HPKE_X25519.0
+        matches!(
+            self,
+            Self::P256_X963_KW | Self::P256_X963_KWP | Self::P256_CBCD_KW | Self::HPKE_X25519
+        )
+    }
+
+    /// The suite of this registered name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::P256_X963_KW, Self::P256_X963_KWP, Self::P256_CBCD_KW, Self::HPKE_X25519];
+        all.into_iter().find(|suite| suite.name() == name)
     }
 
     /// The suite's registered name, for people.
@@ -236,9 +250,10 @@ impl<'b, C, const CAP: usize> Decode<'b, C> for Bytes<CAP> {
     }
 }
 
-/// A device's public key for one custodian and attempt; 32 bytes in `HPKE_X25519`.
+/// A device's public key for one custodian and attempt; 32 bytes in `HPKE_X25519`,
+/// a point of 65 bytes in the P-256 suites.
 pub type AgreementKey = Bytes<133>;
-/// An encapsulation and a sealed share; 32 + 48 bytes in `HPKE_X25519`.
+/// An encapsulation and a sealed share; 32 + 48 bytes in `HPKE_X25519`, 65 + 40 in P-256 suites.
 pub type SealedShare = Bytes<512>;
 
 /// Declares a handle: a number that stands for a secret which this crate never sees.

@@ -30,11 +30,12 @@ pub fn snake(id: &str) -> String {
 }
 
 /// Chapter files and the prefix of their ids; the other chapters have none.
-pub const PREFIXES: [(&str, &str); 9] = [
+pub const PREFIXES: [(&str, &str); 10] = [
     ("10-wire.md", "WIRE"),
     ("15-sealing.md", "SEAL"),
     ("20-handshake.md", "HS"),
     ("30-release.md", "REL"),
+    ("35-hsm.md", "HSM"),
     ("40-quorum.md", "QRM"),
     ("50-lease.md", "LEA"),
     ("60-revocation.md", "REV"),
@@ -131,6 +132,7 @@ mod tests {
                 ("SEAL", 12),
                 ("HS", 30),
                 ("REL", 13),
+                ("HSM", 14),
                 ("QRM", 7),
                 ("LEA", 16),
                 ("REV", 14),

@@ -1,10 +1,12 @@
 //! The specification as data: chapters, requirement ids, state tables, and a slow reference.
 //!
 //! The chapters in this folder are normative; this crate only reads them. Tests of other crates
-//! compare their machines with [`mod@table`] and their encodings with [`mod@reference`]; the trace test
+//! compare their machines with [`mod@table`] and their encodings with [`mod@reference`] and
+//! [`mod@agreement`]; the trace test
 //! asks [`trace`] whether every requirement of [`ids`] is enforced and tested somewhere.
 //! Nothing that ships depends on this crate.
 
+pub mod agreement;
 pub mod ids;
 pub mod reference;
 pub mod table;
@@ -33,6 +35,7 @@ pub const CHAPTERS: &[Chapter] = chapters![
     "15-sealing.md"
     "20-handshake.md"
     "30-release.md"
+    "35-hsm.md"
     "40-quorum.md"
     "50-lease.md"
     "60-revocation.md"

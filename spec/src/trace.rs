@@ -197,8 +197,10 @@ pub fn page(requirements: &[Requirement], exceptions: &[Exception], findings: &F
 /// Whether a file can enforce a requirement. `error.rs` lists all rules and enforces none.
 fn is_code(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    let inside =
-        matches!(parts.as_slice(), ["protocol" | "kernels", "src", ..] | ["impl", _, "src", ..]);
+    let inside = matches!(
+        parts.as_slice(),
+        ["protocol" | "kernels", "src", ..] | ["impl", _, "src", ..] | ["impl", _, _, "src", ..]
+    );
     inside && path != "protocol/src/error.rs"
 }
 

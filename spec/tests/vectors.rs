@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
+use split_custody_spec::agreement as a;
 use split_custody_spec::reference::{
     self as r, Entry, MESSAGES, Refused, Shape, TensorContext, Value,
 };
@@ -30,6 +31,11 @@ fn sealing_vectors_are_current() {
 #[test]
 fn quorum_vectors_are_current() {
     compare("quorum.json", quorum());
+}
+
+#[test]
+fn hsm_vectors_are_current() {
+    compare("hsm.json", hsm());
 }
 
 #[test]
@@ -736,6 +742,53 @@ fn quorum() -> Vec<Json> {
         combine("combine_index_zero", &[(0, fill(0xd0)), share(1)], "the place of the secret"),
         combine("combine_nothing", &[], "no shares, no key"),
     ]
+}
+
+// ---- hsm ----
+
+fn hsm() -> Vec<Json> {
+    let (ours, theirs, share) = (fill(0x41), fill(0x42), fill(0x43));
+    let context = fill(0x44);
+    let key = a::public_key(&ours).expect("a scalar in range");
+    let mut cases = Vec::new();
+    for (suite, name) in [(1, "x963_kw"), (2, "x963_kwp"), (3, "cbcd_kw")] {
+        let sender = a::public_key(&theirs).expect("a scalar in range");
+        let info = r::kdf_input(&context, &sender, &key);
+        let wrapping = a::wrapping_key(suite, &theirs, &key, &context, &sender, &key);
+        let sealed = a::seal(suite, &theirs, &key, &context, &share).expect("valid keys");
+        let to_hsm = a::seal_provision(suite, &theirs, &key, &context, &share);
+        let input = |sealed: &[u8]| {
+            json!({
+                "suite": suite, "secret": hex(&ours), "ephemeral": hex(&theirs),
+                "context": hex(&context), "sealed": hex(sealed),
+            })
+        };
+        let expect = json!({
+            "accept": hex(&share), "key": hex(&key), "z": hex(&a::agree(&ours, &sender).expect("valid")),
+            "info": hex(&info), "wrapping-key": hex(&wrapping.expect("a suite of this chapter")),
+            "provision": hex(&to_hsm.expect("valid keys")),
+        });
+        cases.push(case(name, input(&sealed), expect, "a share sealed to a device, and to an HSM"));
+        let harm = |at: usize| {
+            let mut harmed = sealed.clone();
+            harmed[at] ^= 1;
+            harmed
+        };
+        let hostile: [(&str, Vec<u8>, &str); 7] = [
+            ("point_off_curve", harm(64), "the HSM key's last bit is flipped"),
+            ("point_is_compressed", [&[2], &sealed[1..]].concat(), "the form byte says compressed"),
+            ("point_is_zero", [&[0; 65], &sealed[65..]].concat(), "no point at all"),
+            ("wrap_changed", harm(104), "the wrap's last bit is flipped"),
+            ("wrap_head_changed", harm(65), "the wrap's first bit is flipped"),
+            ("short", sealed[..104].to_vec(), "one byte is missing"),
+            ("long", [&sealed[..], &[0]].concat(), "one byte too many"),
+        ];
+        for (what, sealed, comment) in hostile {
+            let refuse = json!({ "refuse": what });
+            cases.push(case(&format!("{name}_{what}"), input(&sealed), refuse, comment));
+        }
+    }
+    cases
 }
 
 fn shares_json(shares: &[(u8, r::Hash)]) -> Json {

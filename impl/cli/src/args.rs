@@ -49,6 +49,11 @@ pub enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Keep a custodian's keys in an HSM, over PKCS#11
+    Hsm {
+        #[command(subcommand)]
+        command: crate::hsm::args::HsmCommand,
+    },
     /// Examine NVIDIA Evidence offline, and make the rules for it
     Attest {
         #[command(subcommand)]
@@ -146,6 +151,9 @@ pub struct KeygenArgs {
     pub devices: u8,
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub operators: u8,
+    /// Make no keys for the custodians: `custody hsm init` makes them in their tokens
+    #[arg(long)]
+    pub hsm: bool,
     #[arg(long)]
     pub json: bool,
 }
@@ -176,6 +184,9 @@ pub struct SealArgs {
     pub measure: Option<PathBuf>,
     #[command(flatten)]
     pub terms: TermArgs,
+    /// Seal to tokens of the development suite P256-CBCD-KW, too
+    #[arg(long)]
+    pub development: bool,
     #[arg(long)]
     pub json: bool,
 }

@@ -51,6 +51,8 @@ pub enum DeviceAsk {
 pub enum CustodianAsk {
     /// Switches the key store off or on again, as if its HSM went down.
     Outage { down: bool },
+    /// The process that holds the HSM's module, where there is one.
+    Worker,
     /// The audit log: its size and root, and every leaf.
     Audit,
 }

@@ -23,7 +23,8 @@ use crate::layout::{ABOUT, About, DEPLOYMENT, Folder, Household, OWNER_PUBLIC};
 use crate::screen;
 
 pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
-    let made = generate(&args.dir, args.custodians, args.devices, args.operators)?;
+    let keys = if args.hsm { CustodyKeys::Hsm } else { CustodyKeys::Software };
+    let made = generate(&args.dir, args.custodians, args.devices, args.operators, keys)?;
     if args.json {
         let devices: Vec<String> = made.devices.iter().map(|id| hex(id.as_bytes())).collect();
         let made = serde_json::json!({
@@ -40,8 +41,23 @@ pub fn run(args: &KeygenArgs) -> Result<(), Failure> {
     for (number, device) in (1..).zip(&made.devices) {
         say!("  device-{number}   {}", hex(device.as_bytes()));
     }
-    say!("Keys lie in files of mode 600: software keys, for development only.");
+    match keys {
+        CustodyKeys::Software => {
+            say!("Keys lie in files of mode 600: software keys, for development only.");
+        }
+        CustodyKeys::Hsm => {
+            say!("Custodians have no keys yet: `custody hsm init` makes them in their tokens.");
+        }
+    }
     Ok(())
+}
+
+/// Where custodians' keys are made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CustodyKeys {
+    Software,
+    /// Later, in their tokens.
+    Hsm,
 }
 
 /// What was generated, by public name.
@@ -56,6 +72,7 @@ pub fn generate(
     custodians: u8,
     devices: u8,
     operators: u8,
+    keys: CustodyKeys,
 ) -> Result<Generated, Failure> {
     if dir.symlink_metadata().is_ok() {
         let dir = dir.display();
@@ -69,7 +86,7 @@ pub fn generate(
         .tempdir_in(parent)
         .map_err(|e| io_at(parent, "create a folder in it", &e))?;
     let household = Household(staged.path().to_owned());
-    let (deployment, devices) = fill(&household, custodians, devices, operators)?;
+    let (deployment, devices) = fill(&household, custodians, devices, operators, keys)?;
     fs::rename(staged.path(), dir).map_err(|e| io_at(dir, "name the folder", &e))?;
     // Renamed: there is nothing left to remove under the old name.
     let _ = staged.keep();
@@ -81,6 +98,7 @@ fn fill(
     custodians: u8,
     devices: u8,
     operators: u8,
+    keys: CustodyKeys,
 ) -> Result<(DeploymentId, Vec<DeviceId>), Failure> {
     let mut id = [0; DeploymentId::SIZE];
     SystemRandom::new().fill(&mut id).map_err(|_| Failure::refused("no randomness"))?;
@@ -96,7 +114,7 @@ fn fill(
     let operators =
         operators_folder(house, &about, &public, &ca.issue_node("operators")?, operators)?;
     for custodian in 1..=custodians {
-        custodian_folder(house, &about, &public, &root, CustodianId::new(custodian))?;
+        custodian_folder(house, &about, &public, &root, CustodianId::new(custodian), keys)?;
     }
     let issuer = ca.issue_node("node-1")?;
     save_issuer(&open(house.node(), &about, &public)?, &issuer)?;
@@ -162,10 +180,13 @@ fn custodian_folder(
     owner: &VerifyKey,
     root: &CustodianRoot,
     id: CustodianId,
+    keys: CustodyKeys,
 ) -> Result<(), Failure> {
     let about = About { custodian: Some(id.value()), ..about.clone() };
     let folder = open(house.custodian(id.value()), &about, owner)?;
-    SoftCustody::create(&folder.0)?;
+    if keys == CustodyKeys::Software {
+        SoftCustody::create(&folder.0)?;
+    }
     let (identity, key) = root.issue(id)?;
     save_identity(&folder.0, "leaf", &identity.chain, &key)?;
     copy(house, "ca.pem", &folder)

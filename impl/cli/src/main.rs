@@ -24,6 +24,7 @@ mod demo;
 mod device;
 mod failure;
 mod files;
+mod hsm;
 mod inspect;
 mod keygen;
 mod layout;
@@ -74,6 +75,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Lease(args) => load::lease(&args),
         Command::Revoke(args) => revoke::run(&args),
         Command::Audit { command: AuditCommand::Verify(args) } => audit::run(&args),
+        Command::Hsm { command } => hsm::run(&command),
         Command::Attest { command } => attest::run(&command),
         Command::Selftest(args) => selftest::run(&args),
         Command::Bench { command } => bench::run(&command),
@@ -93,6 +95,7 @@ fn wants_json(command: &Command) -> bool {
         Command::Lease(args) => args.json,
         Command::Revoke(args) => args.json,
         Command::Audit { command: AuditCommand::Verify(args) } => args.json,
+        Command::Hsm { command } => command.json(),
         Command::Attest { command } => command.json(),
         Command::Selftest(args) => args.json,
         Command::Bench { command } => command.json(),

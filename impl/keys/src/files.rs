@@ -10,7 +10,7 @@ use std::path::Path;
 
 use pkcs8::der::pem::LineEnding;
 use pkcs8::{Document, SecretDocument};
-use split_custody_protocol::suite::VerifyKey;
+use split_custody_protocol::suite::{SuiteId, VerifyKey};
 use zeroize::Zeroizing;
 
 use crate::error::KeyFileError;
@@ -84,11 +84,21 @@ pub fn write_verify_key(path: &Path, key: &VerifyKey) -> Result<(), KeyFileError
     write_public(path, &[&P256_PUBLIC[..], key.as_bytes()].concat())
 }
 
-/// Reads a custodian's public KEK.
+/// Reads a custodian's public KEK: X25519, or P-256 with a first line that names its suite.
 pub fn read_kek_public(path: &Path) -> Result<KekPublic, KeyFileError> {
-    let document = read_public(path)?;
-    let bytes = document.as_bytes().strip_prefix(&X25519_PUBLIC);
+    let text = read(path, Secrecy::Public)?;
+    let document = public_of_pem(&text, path)?;
+    let bytes = document.as_bytes();
+    if let Some(point) = bytes.strip_prefix(&P256_PUBLIC) {
+        let suite = text.lines().next().and_then(|line| line.strip_prefix(SUITE_LINE));
+        let suite = suite.and_then(SuiteId::from_name).ok_or_else(|| {
+            malformed(path, "a P-256 KEK needs a first line `suite: NAME` with its suite [HSM-5]")
+        })?;
+        return KekPublic::p256(suite, point)
+            .ok_or_else(|| malformed(path, "not a point on P-256 with a suite of it [HSM-1]"));
+    }
     let bytes = bytes
+        .strip_prefix(&X25519_PUBLIC)
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| malformed(path, "not an X25519 public key (SubjectPublicKeyInfo)"))?;
     KekPublic::new(bytes).ok_or_else(|| malformed(path, "a point of low order is no key [HS-15]"))
@@ -96,8 +106,17 @@ pub fn read_kek_public(path: &Path) -> Result<KekPublic, KeyFileError> {
 
 /// Writes a custodian's public KEK; an existing file is never touched.
 pub fn write_kek_public(path: &Path, key: &KekPublic) -> Result<(), KeyFileError> {
-    write_public(path, &[&X25519_PUBLIC[..], key.as_bytes()].concat())
+    match key.suite() {
+        SuiteId::HPKE_X25519 => write_public(path, &[&X25519_PUBLIC[..], key.as_bytes()].concat()),
+        suite => {
+            let pem = public_pem(path, &[&P256_PUBLIC[..], key.as_bytes()].concat())?;
+            write_new(path, format!("{SUITE_LINE}{}\n{pem}", suite.name()).as_bytes(), 0o644)
+        }
+    }
 }
+
+/// What stands before the name of a P-256 KEK's suite in its file.
+const SUITE_LINE: &str = "suite: ";
 
 fn write_private(path: &Path, der: &[u8]) -> Result<(), KeyFileError> {
     let pem = SecretDocument::try_from(der)
@@ -107,14 +126,17 @@ fn write_private(path: &Path, der: &[u8]) -> Result<(), KeyFileError> {
 }
 
 fn write_public(path: &Path, der: &[u8]) -> Result<(), KeyFileError> {
-    let pem = Document::try_from(der)
-        .and_then(|document| document.to_pem(PUBLIC, LineEnding::LF))
-        .map_err(|_| malformed(path, "the key has no PEM form"))?;
-    write_new(path, pem.as_bytes(), 0o644)
+    write_new(path, public_pem(path, der)?.as_bytes(), 0o644)
 }
 
-/// Writes a file that did not exist, durably.
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFileError> {
+fn public_pem(path: &Path, der: &[u8]) -> Result<String, KeyFileError> {
+    Document::try_from(der)
+        .and_then(|document| document.to_pem(PUBLIC, LineEnding::LF))
+        .map_err(|_| malformed(path, "the key has no PEM form"))
+}
+
+/// Writes a file that did not exist, durably; a file that cannot be written whole is not left.
+pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), KeyFileError> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(
         |source| match source.kind() {
             io::ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.into() },
@@ -144,8 +166,11 @@ fn read_private(path: &Path) -> Result<SecretDocument, KeyFileError> {
 }
 
 fn read_public(path: &Path) -> Result<Document, KeyFileError> {
-    let text = read(path, Secrecy::Public)?;
-    let (label, document) = Document::from_pem(&text)
+    public_of_pem(&read(path, Secrecy::Public)?, path)
+}
+
+fn public_of_pem(text: &str, path: &Path) -> Result<Document, KeyFileError> {
+    let (label, document) = Document::from_pem(text)
         .map_err(|_| malformed(path, "not one PEM block of type `PUBLIC KEY`"))?;
     (label == PUBLIC)
         .then_some(document)

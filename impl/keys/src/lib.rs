@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod custody;
 pub mod dealing;
 mod error;
 mod es256;
@@ -20,16 +21,18 @@ pub mod gf256;
 mod hash;
 mod memory;
 mod owner;
+pub mod p256kw;
 mod sealed;
 pub mod selftest;
 pub mod shamir;
 mod soft;
 mod suite;
 
+pub use custody::Custody;
 pub use dealing::{Dealing, Dek, Recipient, SealedFor};
 pub use error::{DealError, HsmError, KeyError, KeyFileError};
 pub use es256::{SigningKey, verify};
-pub use files::{read_kek_public, read_verify_key, write_kek_public, write_verify_key};
+pub use files::{read_kek_public, read_verify_key, write_kek_public, write_new, write_verify_key};
 pub use hash::{
     hash, hash_label, manifest_digest, order_digest, provision_context, sealed_digest, share_digest,
 };

@@ -11,11 +11,12 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::rand_core::CryptoRng;
 use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
 use rand_core::{OsRng, TryRngCore};
-use split_custody_protocol::suite::{AgreementKey, Digest, Label, SealedShare};
+use split_custody_protocol::suite::{AgreementKey, Digest, Label, SealedShare, SuiteId};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 use crate::hash::hash_label;
+use crate::p256kw::{self, Point};
 use crate::shamir::Secret;
 
 type PrivateKey = <X25519HkdfSha256 as Kem>::PrivateKey;
@@ -26,44 +27,103 @@ const TAG: usize = 16;
 
 /// A custodian's key-encryption key, public half: what the owner seals shares to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct KekPublic([u8; 32]);
+pub struct KekPublic(Kek);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kek {
+    X25519([u8; 32]),
+    P256(SuiteId, Point),
+}
 
 impl KekPublic {
-    /// `None` for a point of low order, under which nothing would be secret. [HS-15]
+    /// An X25519 key; `None` for a point of low order, under which nothing would be secret. [HS-15]
     pub fn new(bytes: [u8; 32]) -> Option<Self> {
-        is_contributory(&bytes).then_some(Self(bytes))
+        is_contributory(&bytes).then_some(Self(Kek::X25519(bytes)))
     }
 
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    /// The import key of an HSM; `None` for an invalid point or a suite that is not of P-256.
+    pub fn p256(suite: SuiteId, point: &[u8]) -> Option<Self> {
+        p256kw::Profile::of(suite)?;
+        Some(Self(Kek::P256(suite, p256kw::valid_point(point)?))) // [HSM-1]
+    }
+
+    /// 32 bytes of X25519, or a point of 65 bytes.
+    pub const fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Kek::X25519(bytes) => bytes,
+            Kek::P256(_, point) => point,
+        }
+    }
+
+    /// The suite in which shares are sealed to it, and in which its custodian serves.
+    pub const fn suite(&self) -> SuiteId {
+        match &self.0 {
+            Kek::X25519(_) => SuiteId::HPKE_X25519,
+            Kek::P256(suite, _) => *suite,
+        }
     }
 
     /// `H("kek", key)`: how manifests and provisions name it.
     pub fn digest(&self) -> Digest {
-        hash_label(Label::Kek, &[&self.0])
+        hash_label(Label::Kek, &[self.as_bytes()])
+    }
+
+    /// Seals a value that is no secret: for known-answer tests of a token. [HSM-7]
+    pub fn seal_known_answer(&self, context: &Digest, value: &[u8; 32]) -> Option<SealedShare> {
+        self.seal(context, value)
+    }
+
+    /// Seals a share to it under the provision context, with an ephemeral of its own. [HSM-5]
+    pub(crate) fn seal(&self, context: &Digest, share: &[u8; 32]) -> Option<SealedShare> {
+        match &self.0 {
+            Kek::X25519(key) => seal_share(key, context, share),
+            Kek::P256(suite, point) => p256kw::seal_provision(*suite, point, context, share),
+        }
     }
 }
 
-/// An X25519 private key: a custodian's KEK.
-pub struct KekSecret(Secret);
+/// A custodian's KEK in software.
+pub struct KekSecret {
+    suite: SuiteId,
+    secret: Secret,
+}
 
 impl KekSecret {
+    /// An X25519 key.
     pub fn generate() -> Self {
-        let mut bytes = Zeroizing::new([0; 32]);
-        crate::memory::fill_random(&mut bytes[..]);
-        Self(bytes)
+        let mut secret = Zeroizing::new([0; 32]);
+        crate::memory::fill_random(&mut secret[..]);
+        Self { suite: SuiteId::HPKE_X25519, secret }
+    }
+
+    /// A P-256 key: the software twin of an HSM's import key. `None` for a suite not of P-256.
+    pub fn generate_p256(suite: SuiteId) -> Option<Self> {
+        p256kw::Profile::of(suite)?;
+        Some(Self { suite, secret: p256kw::generate() })
     }
 
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
-        Self(Zeroizing::new(*bytes))
+        Self { suite: SuiteId::HPKE_X25519, secret: Zeroizing::new(*bytes) }
     }
 
     pub fn public(&self) -> KekPublic {
-        KekPublic(public_of(&self.0))
+        KekPublic(match self.suite {
+            SuiteId::HPKE_X25519 => Kek::X25519(public_of(&self.secret)),
+            // INVARIANT: a P-256 secret is drawn in range.
+            suite => Kek::P256(suite, p256kw::public_of(&self.secret).expect("a scalar in range")),
+        })
+    }
+
+    /// Opens what was sealed to it by [`KekPublic::seal`].
+    pub(crate) fn open(&self, context: &Digest, sealed: &SealedShare) -> Option<Secret> {
+        match self.suite {
+            SuiteId::HPKE_X25519 => open_share(&self.secret, context, sealed.as_bytes()),
+            suite => p256kw::open_provision(suite, &self.secret, context, sealed.as_bytes()),
+        }
     }
 
     pub(crate) fn expose(&self) -> &[u8; 32] {
-        &self.0
+        &self.secret
     }
 }
 
@@ -201,7 +261,12 @@ mod tests {
             assert!(!is_contributory(&bytes), "{point}");
             assert!(seal_share(&bytes, &CONTEXT, &[9; 32]).is_none(), "{point}");
         }
-        assert!(is_contributory(KekSecret::generate().public().as_bytes()));
+        assert!(
+            KekPublic::new(
+                *KekSecret::from_bytes(&[7; 32]).public().as_bytes().first_chunk().unwrap()
+            )
+            .is_some()
+        );
     }
 
     /// Gives out the vector's `ikmE`, once.

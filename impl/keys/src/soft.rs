@@ -13,10 +13,12 @@ use split_custody_protocol::suite::{
     AgreementKey, Digest, SealedShare, Signature, SuiteId, VerifyKey,
 };
 
+use crate::custody::Custody;
 use crate::error::{HsmError, KeyError, KeyFileError};
 use crate::es256::SigningKey;
 use crate::files::{write_kek_public, write_verify_key};
-use crate::sealed::{KekPublic, KekSecret, open_share, seal_share, valid_agreement_key};
+use crate::p256kw;
+use crate::sealed::{KekPublic, KekSecret, seal_share, valid_agreement_key};
 
 /// A custodian's software keys.
 pub struct SoftCustody {
@@ -40,6 +42,17 @@ impl SoftCustody {
     pub fn generate() -> Result<Self, KeyError> {
         let (grant, tls) = (SigningKey::generate()?, SigningKey::generate()?);
         Ok(Self::new(KekSecret::generate(), grant, tls, Outage::default()))
+    }
+
+    /// Fresh keys in memory whose KEK is what an HSM of this suite would have: its software twin.
+    /// `None` for a suite that is not of P-256.
+    pub fn twin(suite: SuiteId) -> Option<Result<Self, KeyError>> {
+        let kek = KekSecret::generate_p256(suite)?;
+        let make = || {
+            let (grant, tls) = (SigningKey::generate()?, SigningKey::generate()?);
+            Ok(Self::new(kek, grant, tls, Outage::default()))
+        };
+        Some(make())
     }
 
     /// Fresh keys, one file each, in an existing folder; existing files are never touched.
@@ -97,13 +110,23 @@ impl SoftCustody {
     ) -> Result<SealedShare, HsmError> {
         self.outage.check()?;
         // [REL-12] No suite stands in for another.
-        if suite != SuiteId::HPKE_X25519 {
+        if !suite.is_implemented() {
             return Err(HsmError::SuiteNotImplemented(suite.value()));
         }
-        let to = valid_agreement_key(to).ok_or(HsmError::DeviceKeyInvalid)?;
-        let share = open_share(self.kek.expose(), provision_context, provisioned.as_bytes())
-            .ok_or(HsmError::ShareNotOpened)?;
-        seal_share(to, context, &share).ok_or(HsmError::DeviceKeyInvalid)
+        let valid = match suite {
+            SuiteId::HPKE_X25519 => valid_agreement_key(to).is_some(),
+            _ => p256kw::valid_point(to.as_bytes()).is_some(), // [HSM-1]
+        };
+        if !valid {
+            return Err(HsmError::DeviceKeyInvalid);
+        }
+        let share = self.kek.open(provision_context, provisioned);
+        let share = share.ok_or(HsmError::ShareNotOpened)?;
+        let sealed = match suite {
+            SuiteId::HPKE_X25519 => seal_share(to.as_bytes(), context, &share),
+            suite => p256kw::seal(suite, to.as_bytes(), context, &share),
+        };
+        sealed.ok_or(HsmError::DeviceKeyInvalid)
     }
 
     /// Signs with the grant key.
@@ -115,6 +138,35 @@ impl SoftCustody {
     /// Destroys cached handles of unwrapped shares; this custody never caches one. [REV-7]
     pub fn destroy_handles(&self) -> Result<(), HsmError> {
         self.outage.check()
+    }
+}
+
+impl Custody for SoftCustody {
+    fn rewrap(
+        &self,
+        provisioned: &SealedShare,
+        provision_context: &Digest,
+        suite: SuiteId,
+        to: &AgreementKey,
+        context: &Digest,
+    ) -> Result<SealedShare, HsmError> {
+        Self::rewrap(self, provisioned, provision_context, suite, to, context)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Signature, HsmError> {
+        Self::sign(self, message)
+    }
+
+    fn destroy_handles(&self) -> Result<(), HsmError> {
+        Self::destroy_handles(self)
+    }
+
+    fn kek_public(&self) -> KekPublic {
+        Self::kek_public(self)
+    }
+
+    fn grant_public(&self) -> VerifyKey {
+        Self::grant_public(self)
     }
 }
 
@@ -140,7 +192,12 @@ impl Outage {
         self.0.store(false, Ordering::SeqCst);
     }
 
+    /// Whether it is down now.
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
     fn check(&self) -> Result<(), HsmError> {
-        if self.0.load(Ordering::SeqCst) { Err(HsmError::Outage) } else { Ok(()) }
+        if self.is_on() { Err(HsmError::Outage) } else { Ok(()) }
     }
 }

@@ -20,8 +20,9 @@ use crate::dealing::dek_digest;
 use crate::es256;
 use crate::hash::{hash_label, share_digest};
 use crate::memory::{Heap, Kind, SecretMemory, Slots, fill_random};
+use crate::p256kw;
 use crate::sealed::{open_share, public_of, valid_agreement_key};
-use crate::shamir;
+use crate::shamir::{self, Secret};
 
 /// A [`Suite`] over bytes, with the operating system's randomness.
 pub struct ByteSuite {
@@ -81,6 +82,20 @@ impl fmt::Debug for ByteSuite {
     }
 }
 
+/// A secret and its public key; `None` for a suite that is not implemented. [REL-12]
+fn fresh_pair(suite: SuiteId) -> Option<(Secret, Vec<u8>)> {
+    if suite == SuiteId::HPKE_X25519 {
+        let mut secret = Zeroizing::new([0; 32]);
+        fill_random(&mut secret[..]);
+        let key = public_of(&secret).to_vec();
+        return Some((secret, key));
+    }
+    p256kw::Profile::of(suite)?;
+    let secret = p256kw::generate();
+    let key = p256kw::public_of(&secret)?.to_vec();
+    Some((secret, key))
+}
+
 impl Suite for ByteSuite {
     fn hash(&mut self, label: Label, fields: &[&[u8]]) -> Digest {
         hash_label(label, fields)
@@ -99,13 +114,11 @@ impl Suite for ByteSuite {
     /// A suite that is not implemented, or a full region, gives a handle that stands for nothing
     /// and a key that no suite takes as valid: the exchange fails at its first use. [REL-12]
     fn generate(&mut self, suite: SuiteId, _: u64) -> (DeviceSecret, AgreementKey) {
-        if suite == SuiteId::HPKE_X25519 {
-            let mut secret = Zeroizing::new([0; 32]);
-            fill_random(&mut secret[..]);
-            let key = AgreementKey::new(public_of(&secret).to_vec());
-            if let (Some(handle), Some(key)) = (self.slots.insert(Kind::Key, &secret), key) {
-                return (DeviceSecret::new(handle), key);
-            }
+        if let Some((secret, key)) = fresh_pair(suite)
+            && let (Some(handle), Some(key)) =
+                (self.slots.insert(Kind::Key, &secret), AgreementKey::new(key))
+        {
+            return (DeviceSecret::new(handle), key);
         }
         // INVARIANT: one byte is within the bounds of every `Bytes`.
         let unusable = AgreementKey::new(vec![0]).expect("one byte is within bounds");
@@ -122,10 +135,13 @@ impl Suite for ByteSuite {
     }
 
     fn validate_key(&mut self, suite: SuiteId, key: &AgreementKey) -> Result<(), InvalidKey> {
-        if suite != SuiteId::HPKE_X25519 {
-            return Err(InvalidKey);
+        match suite {
+            SuiteId::HPKE_X25519 => valid_agreement_key(key).map(|_| ()),
+            suite => p256kw::Profile::of(suite)
+                .and_then(|_| p256kw::valid_point(key.as_bytes()))
+                .map(|_| ()), // [HSM-1]
         }
-        valid_agreement_key(key).map(|_| ()).ok_or(InvalidKey) // [HS-15]
+        .ok_or(InvalidKey) // [HS-15]
     }
 
     fn open_share(
@@ -135,11 +151,12 @@ impl Suite for ByteSuite {
         context: &Digest,
         sealed: &SealedShare,
     ) -> Result<ShareHandle, NotOpened> {
-        if suite != SuiteId::HPKE_X25519 {
-            return Err(NotOpened);
-        }
         let secret = self.agreement_secret(secret).ok_or(NotOpened)?;
-        let share = open_share(secret, context, sealed.as_bytes()).ok_or(NotOpened)?;
+        let opened = match suite {
+            SuiteId::HPKE_X25519 => open_share(secret, context, sealed.as_bytes()),
+            suite => p256kw::open(suite, secret, context, sealed.as_bytes()),
+        };
+        let share = opened.ok_or(NotOpened)?;
         self.slots.insert(Kind::Share, &share).map(ShareHandle::new).ok_or(NotOpened)
     }
 

@@ -44,6 +44,14 @@ pub struct Setup {
     pub max_age: u64,
     pub budget: u64,
     pub on_host_read: OnHostRead,
+    /// The one suite of every custodian.
+    pub suite: SuiteId,
+}
+
+/// BOUND: a replayed manifest allows the same one suite to each of its custodians.
+fn suite_of(manifest: &Manifest) -> SuiteId {
+    let suites = manifest.custodians.as_slice().iter().flat_map(|entry| entry.suites.as_slice());
+    suites.copied().next().unwrap_or(SuiteId::HPKE_X25519)
 }
 
 impl Setup {
@@ -63,6 +71,7 @@ impl Setup {
             max_age: policy.max_age.as_millis(),
             budget: policy.budget.value(),
             on_host_read,
+            suite: suite_of(manifest),
         }
     }
 
@@ -81,6 +90,7 @@ impl Setup {
             max_age: 8,
             budget: u64::MAX,
             on_host_read: OnHostRead::Reset,
+            suite: SuiteId::HPKE_X25519,
         }
     }
 
@@ -111,7 +121,7 @@ impl Setup {
         let custodian = |id| CustodianEntry {
             id: CustodianId::new(id),
             grant_key: Principal::Custodian(id).verify_key(),
-            suites: list(vec![SuiteId::HPKE_X25519]),
+            suites: list(vec![self.suite]),
             index: ShareIndex::new(id),
             commitment: share_commitment(true_share(id), &symbolic::place(SET, id)),
             kek: kek(id),

@@ -243,7 +243,7 @@ fn rel_9_a_grant_in_another_custodians_name_is_refused() {
 
 #[test]
 fn rel_9_a_grant_in_another_suite_is_refused() {
-    let pair = with_lie(|m| liar(m, |said| said.suite = SuiteId::P256_X963_KW));
+    let pair = with_lie(|m| liar(m, |said| said.suite = SuiteId::P256_X963_KWP));
     assert_eq!(pair.failures(1), [Some(Violation::GrantNotForUs)]);
 }
 
@@ -334,7 +334,7 @@ fn rel_11_terms_exactly_at_both_bounds_are_accepted() {
 fn rel_12_a_device_offers_no_suite_that_it_does_not_implement() {
     let mut owner = Owner::new(3, 2, 0);
     let mut entries = owner.manifest.custodians.as_slice().to_vec();
-    entries[0].suites = list(vec![SuiteId::P256_X963_KW]);
+    entries[0].suites = list(vec![SuiteId::new(0x0fff)]);
     owner.manifest.custodians = list(entries);
     let mut pair = Pair::of(owner);
     pair.acquire();
@@ -346,7 +346,7 @@ fn rel_12_a_device_offers_no_suite_that_it_does_not_implement() {
 fn rel_12_a_custodian_chooses_no_suite_that_it_does_not_implement() {
     let mut owner = Owner::new(3, 2, 0);
     let mut entries = owner.manifest.custodians.as_slice().to_vec();
-    entries[0].suites = list(vec![SuiteId::P256_X963_KW, SuiteId::HPKE_X25519]);
+    entries[0].suites = list(vec![SuiteId::new(0x0fff), SuiteId::HPKE_X25519]);
     owner.manifest.custodians = list(entries);
     let mut pair = Pair::of(owner);
     pair.network.push((
@@ -354,12 +354,26 @@ fn rel_12_a_custodian_chooses_no_suite_that_it_does_not_implement() {
         MessageType::Hello,
         Fate::Change(|m| {
             let Message::Hello(mut hello) = m else { panic!("not a hello") };
-            hello.suites = list(vec![SuiteId::P256_X963_KW]);
+            hello.suites = list(vec![SuiteId::new(0x0fff)]);
             Message::Hello(hello)
         }),
     ));
     pair.acquire();
     assert_eq!(pair.refusals(1), [Violation::NothingInCommon]);
+}
+
+#[test]
+fn rel_12_custodians_of_different_suites_serve_one_session() {
+    let mut owner = Owner::new(3, 2, 0);
+    let mut entries = owner.manifest.custodians.as_slice().to_vec();
+    entries[0].suites = list(vec![SuiteId::P256_X963_KW]);
+    entries[1].suites = list(vec![SuiteId::P256_CBCD_KW, SuiteId::HPKE_X25519]);
+    owner.manifest.custodians = list(entries);
+    let mut pair = Pair::of(owner);
+    pair.acquire();
+    let suites = [1, 2, 3].map(|custodian| grant_of(&pair, custodian).0.suite);
+    assert_eq!(suites, [SuiteId::P256_X963_KW, SuiteId::P256_CBCD_KW, SuiteId::HPKE_X25519]);
+    assert_eq!((pair.custody(), pair.device.counting(pair.now)), ("Serving", 3));
 }
 
 #[test]

@@ -1,17 +1,17 @@
-//! A custodian's key effects over software keys and the share that it was provisioned with.
+//! A custodian's key effects over its keys, software or HSM, and the share that it was provisioned with.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use split_custody_keys::{SoftCustody, manifest_digest, provision_context};
+use split_custody_keys::{Custody, manifest_digest, provision_context};
 use split_custody_protocol::suite::{Digest, SealedShare, Signature};
 use split_custody_protocol::wire::decode;
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::standing::{Provision, ProvisionStatement};
 use split_custody_runtime::effects::{CustodyKeys, Outage, RewrapOrder};
 
-/// Software keys and the provisioned share.
+/// Keys and the provisioned share.
 pub struct Keys {
-    custody: SoftCustody,
+    custody: Arc<dyn Custody>,
     share: RwLock<Option<Share>>,
 }
 
@@ -24,7 +24,7 @@ struct Share {
 
 impl Keys {
     /// `provision` is the encoded provision that the store holds.
-    pub fn new(custody: SoftCustody, provision: Option<&[u8]>) -> Self {
+    pub fn new(custody: Arc<dyn Custody>, provision: Option<&[u8]>) -> Self {
         let keys = Self { custody, share: RwLock::new(None) };
         if let Some(bytes) = provision {
             keys.note(bytes);

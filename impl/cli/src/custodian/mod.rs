@@ -1,6 +1,7 @@
 //! `custody custodian`: one custodian's process.
 
 mod appraiser;
+mod hold;
 mod keys;
 mod store;
 
@@ -8,13 +9,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use split_custody_keys::{ByteSuite, Outage, SoftCustody};
+use split_custody_keys::ByteSuite;
 use split_custody_protocol::effect::Report;
 use split_custody_protocol::role::{Custodian, CustodianConfig, CustodianInput, Recovered};
 use split_custody_runtime::clock::BootClock;
 use split_custody_runtime::driver::{Config, Observed, spawn};
 use split_custody_runtime::effects::CustodianEffects;
-use split_custody_runtime::pki::{load_identity, read_certificates};
+use split_custody_runtime::pki::read_certificates;
 use split_custody_runtime::transport::{Limits, ServerTls, TcpAcceptor, TransportError, serve};
 use tokio::sync::mpsc;
 
@@ -26,6 +27,7 @@ use crate::layout::Folder;
 use crate::role;
 
 use appraiser::Appraiser;
+use hold::Held;
 use keys::Keys;
 pub use store::Store;
 
@@ -36,8 +38,8 @@ pub fn run(args: &CustodianArgs) -> Result<(), Failure> {
     }
     let folder = Folder(args.dir.clone());
     let (id, about, owner) = (folder.custodian()?, folder.about()?, folder.owner()?);
-    let custody = SoftCustody::load(&folder.0)?;
-    let outage = custody.outage();
+    let held = Held::open(&folder, args.scannable)?;
+    let custody = Arc::clone(&held.custody);
     let config = CustodianConfig {
         id,
         deployment: about.deployment()?,
@@ -45,10 +47,7 @@ pub fn run(args: &CustodianArgs) -> Result<(), Failure> {
         grant_key: custody.grant_public(),
         kek: custody.kek_public().digest(),
     };
-    let tls = ServerTls::new(
-        load_identity(&folder.0, "leaf")?,
-        &read_certificates(&folder.path("ca.pem"))?,
-    )?;
+    let tls = ServerTls::new(held.identity(&folder)?, &read_certificates(&folder.path("ca.pem"))?)?;
     let (store, boot) = Store::open(&folder.0, id)?;
     if let Some(behind) = &boot.behind {
         eprintln!("custodian {id}: recovering: {behind}: operators must activate it [AUD-4]");
@@ -85,7 +84,7 @@ pub fn run(args: &CustodianArgs) -> Result<(), Failure> {
     let control = args.control.clone().unwrap_or_else(|| folder.path("control.sock"));
     let listener = control::bind(&control)?;
     tokio::spawn(control::serve(listener, move |question, _| {
-        answer(question, outage.clone(), Arc::clone(&store))
+        answer(question, held.clone(), Arc::clone(&store))
     }));
     tokio::spawn(tell(id.value(), news));
     runtime.block_on(async {
@@ -110,10 +109,11 @@ pub fn run(args: &CustodianArgs) -> Result<(), Failure> {
     })
 }
 
-async fn answer(ask: CustodianAsk, outage: Outage, store: Arc<Store>) -> Result<Value, Failure> {
+async fn answer(ask: CustodianAsk, held: Held, store: Arc<Store>) -> Result<Value, Failure> {
     match ask {
-        CustodianAsk::Outage { down: true } => outage.begin(),
-        CustodianAsk::Outage { down: false } => outage.end(),
+        CustodianAsk::Outage { down: true } => held.outage.begin(),
+        CustodianAsk::Outage { down: false } => held.outage.end(),
+        CustodianAsk::Worker => return Ok(json!({ "worker": held.worker_pid() })),
         CustodianAsk::Audit => {
             let log = tokio::task::spawn_blocking(move || store.log()).await??;
             return Ok(log);

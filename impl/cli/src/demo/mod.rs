@@ -72,8 +72,7 @@ fn refuse(args: &DemoArgs) -> Result<(), Failure> {
     match args.hsm.split_once(':').map_or(args.hsm.as_str(), |(kind, _)| kind) {
         "soft" if args.hsm == "soft" => {}
         "pkcs11" => {
-            let line = "--hsm pkcs11: PKCS#11 custodians are not in this build; use --hsm soft";
-            return Err(Failure::Missing(line.into()));
+            stage::hsm_module(args)?;
         }
         _ => {
             let line = format!("--hsm {}: expected soft or pkcs11[:MODULE]", args.hsm);

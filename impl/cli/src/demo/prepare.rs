@@ -12,12 +12,13 @@ use split_custody_protocol::wire::standing::StandingCode;
 use super::process::Process;
 use super::report::Report;
 use super::source::Source;
-use super::stage::{Custodian, Stage, device, log};
+use super::stage::{Custodian, Stage, device, hsm_module, log};
 use crate::args::DemoArgs;
 use crate::arguments;
 use crate::failure::{Failure, io_at};
 use crate::files::hex;
-use crate::keygen;
+use crate::hsm;
+use crate::keygen::{self, CustodyKeys};
 use crate::layout::Household;
 use crate::operator::Operators;
 use crate::screen;
@@ -46,11 +47,19 @@ pub fn prepare<'a>(
     let logs = folder.join("logs");
     fs::create_dir(&logs).map_err(|e| io_at(&logs, "create the folder", &e))?;
     let n = args.custodians;
-    let made = report.stage("keys", || {
-        let made = keygen::generate(&folder.join("keys"), n, args.devices, 1)?;
-        Ok((made, format!("owner, 1 operator, {n} custodians, 1 device, 1 node: software keys")))
-    })?;
+    let module = hsm_module(args)?;
     let household = Household(folder.join("keys"));
+    let made = report.stage("keys", || {
+        let (keys, what) = match &module {
+            None => (CustodyKeys::Software, "software keys"),
+            Some(_) => (CustodyKeys::Hsm, "custodians' keys in tokens of their own"),
+        };
+        let made = keygen::generate(&folder.join("keys"), n, args.devices, 1, keys)?;
+        if let Some(module) = &module {
+            (1..=n).try_for_each(|id| hsm::throw_away(&household.custodian(id), module))?;
+        }
+        Ok((made, format!("owner, 1 operator, {n} custodians, 1 device, 1 node: {what}")))
+    })?;
     let device_id = *made.devices.first().ok_or_else(|| Failure::refused("no device was made"))?;
     let sealed_path = folder.join("model.sealed.safetensors");
     let sealed = seal(args, &source, &household, &sealed_path, report)?;
@@ -106,8 +115,11 @@ fn introduce(args: &DemoArgs, source: &Source, report: &mut Report) {
     report.say(&format!("  {k} of {n} custodians release, {f} may lie (n/k/f = {n}/{k}/{f})."));
     report.say(&format!("  A revocation needs {}.", needed(n, k, f)));
     report.say("  A sole operator signs orders and changes (1 and 1).");
-    report
-        .say("  Keys are software keys; the device is simulated, and isolated by software only.\n");
+    let keys = match args.hsm.as_str() {
+        "soft" => "Keys are software keys",
+        _ => "Custodians' keys lie in throw-away tokens of suite P256-CBCD-KW, for development",
+    };
+    report.say(&format!("  {keys}; the device is simulated, and isolated by software only.\n"));
 }
 
 /// How many acknowledgements a revocation needs, and why.
@@ -143,6 +155,7 @@ fn seal(
             weights: None,
             terms: &TERMS,
             image: None,
+            development: true,
         };
         let bar = screen::bar(source.len(), "sealing");
         let sealed = sealing.seal(&|bytes| bar.inc(bytes));

@@ -1,27 +1,30 @@
 //! The owner, who knows every secret, looks for them in the memory of the others.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use split_custody_gpu::scan::{Needle, ScanReport, scan_process};
-use split_custody_keys::{ByteSuite, SoftCustody, provision_context};
-use split_custody_protocol::Suite;
+use split_custody_keys::read_kek_public;
 use split_custody_protocol::ids::CustodianId;
-use split_custody_protocol::suite::{Digest, SuiteId};
-use split_custody_protocol::wire::standing::{Provision, ProvisionStatement};
 use zeroize::Zeroizing;
 
 use super::process::Process;
 use super::report::Report;
 use super::stage::Stage;
+use crate::control::{CustodianAsk, DeviceAsk, ask};
 use crate::failure::Failure;
 use crate::screen;
 
 pub fn memory(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure> {
     report.begin("scan");
     let start = Instant::now();
-    let secrets = Secrets::of(stage)?;
+    let secrets = Secrets::of(stage);
     let mut scanned = node(stage, &secrets, report)?;
     scanned += custodians(stage, &secrets, report)?;
+    if stage.args.hsm != "soft" {
+        scanned += during_releases(stage, &secrets, report)?;
+    }
     scanned += device(stage, &secrets, report)?;
     let what = format!(
         "{} of memory of {} processes compared",
@@ -38,12 +41,8 @@ struct Secrets {
 }
 
 impl Secrets {
-    fn of(stage: &Stage<'_>) -> Result<Self, Failure> {
-        let shares = stage.sealed.provisions.iter().map(|(id, provision)| {
-            let custody = SoftCustody::load(&stage.household.custodian(id.value()).0)?;
-            Ok((*id, share(&custody, provision, stage.sealed.manifest.digest())?))
-        });
-        Ok(Self { shares: shares.collect::<Result<_, Failure>>()? })
+    fn of(stage: &Stage<'_>) -> Self {
+        Self { shares: stage.sealed.shares.clone() }
     }
 
     /// DEK, plaintext, and the share of every custodian but this one.
@@ -56,25 +55,6 @@ impl Secrets {
         needles.extend(others.map(|(id, share)| Needle::new(format!("share {id}"), &share[..])));
         needles
     }
-}
-
-/// A share in clear, as the owner can have it: a single one combines to itself.
-fn share(
-    custody: &SoftCustody,
-    provision: &Provision,
-    manifest: &Digest,
-) -> Result<Zeroizing<[u8; 32]>, Failure> {
-    let said: ProvisionStatement = provision.statement.payload()?;
-    let sealed_under =
-        provision_context(manifest, &said.set, said.custodian, said.index, &said.kek);
-    let (mut suite, id) = (ByteSuite::new(), SuiteId::HPKE_X25519);
-    let (secret, public) = suite.generate(id, 0);
-    let context = Digest::new([0; 32]);
-    let sealed = custody.rewrap(&provision.sealed, &sealed_under, id, &public, &context)?;
-    let closed = || Failure::refused("a share of the owner's own dealing does not open");
-    let opened = suite.open_share(id, secret, &context, &sealed).map_err(|_| closed())?;
-    let alone = suite.combine(&[(said.index, opened)]).map_err(|_| closed())?;
-    suite.with_dek(alone, |share| Zeroizing::new(*share)).ok_or_else(closed)
 }
 
 fn node(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u64, Failure> {
@@ -93,8 +73,11 @@ fn custodians(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Resu
     // Public, and in every custodian's memory: a scan that misses it sees nothing.
     let canary = || Needle::new(CANARY, stage.sealed.manifest.root.as_bytes());
     let mut reports = Vec::new();
+    let in_tokens = stage.args.hsm != "soft";
     for custodian in stage.alive() {
-        let mut needles = secrets.needles(stage, Some(custodian.id));
+        // A custodian whose share is in a token never has it in clear, not even its own. [HSM-4]
+        let own = (!in_tokens).then_some(custodian.id);
+        let mut needles = secrets.needles(stage, own);
         needles.push(canary());
         reports.push(look(&custodian.process, &needles)?);
     }
@@ -108,12 +91,86 @@ fn custodians(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Resu
     );
     let shares = |name: &str| name.starts_with("share");
     let (pass, detail) = verdict(&reports, Some(&shares));
-    report.check("shares-apart", "no custodian holds another custodian's share", pass, detail);
+    let rule = match in_tokens {
+        false => "no custodian holds another custodian's share",
+        true => "no custodian's process holds any share, not even its own",
+    };
+    report.check("shares-apart", rule, pass, detail);
+    if in_tokens {
+        workers(stage, secrets, report)?;
+    }
     let seen = reports.iter().filter(|r| r.findings.iter().any(|f| f.needle == CANARY)).count();
     let detail =
         format!("the manifest's root, which is public, was found in {seen} of {}", reports.len());
     report.check("scan-sees", "the scan finds what is there", seen == reports.len(), detail);
     Ok(reports.iter().map(|r| r.scanned).sum())
+}
+
+/// Looks through custodians and workers once more while they release without pause. [HSM-4]
+fn during_releases(
+    stage: &Stage<'_>,
+    secrets: &Secrets,
+    report: &mut Report,
+) -> Result<u64, Failure> {
+    let (control, model) = (stage.control(), stage.sealed_path.clone());
+    let done = AtomicBool::new(false);
+    let (reports, loads) = thread::scope(|scope| {
+        let releases = scope.spawn(|| -> Result<usize, Failure> {
+            let mut loads = 0;
+            while loads == 0 || !done.load(Ordering::SeqCst) {
+                ask(&control, &DeviceAsk::Release)?;
+                ask(&control, &DeviceAsk::Load { model: model.clone() })?;
+                loads += 1;
+            }
+            Ok(loads)
+        });
+        let looked = look_everywhere(stage, secrets);
+        done.store(true, Ordering::SeqCst);
+        let loads = releases.join().map_err(|_| Failure::refused("the releases panicked"))??;
+        Ok::<_, Failure>((looked?, loads))
+    })?;
+    let (pass, detail) = verdict(&reports, None);
+    let detail = format!("{detail}, amid {loads} releases");
+    let rule = "nor does any of them while the key is released again and again";
+    report.check("scan-during-release", rule, pass, detail);
+    Ok(reports.iter().map(|r| r.scanned).sum())
+}
+
+fn look_everywhere(stage: &Stage<'_>, secrets: &Secrets) -> Result<Vec<ScanReport>, Failure> {
+    let mut reports = Vec::new();
+    for custodian in stage.alive() {
+        reports.push(look(&custodian.process, &secrets.needles(stage, None))?);
+        let needles = secrets.needles(stage, Some(custodian.id));
+        reports.push(look_at(worker_of(stage, custodian.id)?, "an HSM worker", &needles)?);
+    }
+    Ok(reports)
+}
+
+fn worker_of(stage: &Stage<'_>, id: CustodianId) -> Result<u32, Failure> {
+    let folder = stage.household.custodian(id.value());
+    let answer = ask(&folder.path("control.sock"), &CustodianAsk::Worker)?;
+    let pid = answer["worker"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+    pid.ok_or_else(|| Failure::refused("a custodian has no worker"))
+}
+
+/// The processes that hold the modules: each may have its own share, and nothing else. [HSM-4]
+fn workers(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<(), Failure> {
+    let mut reports = Vec::new();
+    for custodian in stage.alive() {
+        let folder = stage.household.custodian(custodian.id.value());
+        let pid = worker_of(stage, custodian.id)?;
+        let mut needles = secrets.needles(stage, Some(custodian.id));
+        let kek = read_kek_public(&folder.path("kek.pub.pem"))?;
+        needles.push(Needle::new(CANARY, kek.as_bytes().get(1..).unwrap_or_default()));
+        reports.push(look_at(pid, "an HSM worker", &needles)?);
+    }
+    let (pass, detail) = verdict(&reports, None);
+    let seen = reports.iter().filter(|r| r.findings.iter().any(|f| f.needle == CANARY)).count();
+    let pass = pass && seen == reports.len();
+    let detail = format!("{detail}; its public KEK was found in {seen} of {}", reports.len());
+    let rule = "no HSM worker holds the DEK, plaintext or another custodian's share";
+    report.check("scan-workers", rule, pass, detail);
+    Ok(())
 }
 
 /// The device's ordinary memory; its secret pages cannot be read, which is the point of them.
@@ -146,11 +203,14 @@ fn device(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u
 }
 
 fn look(process: &Process, needles: &[Needle]) -> Result<ScanReport, Failure> {
+    look_at(process.pid(), process.name(), needles)
+}
+
+fn look_at(pid: u32, name: &str, needles: &[Needle]) -> Result<ScanReport, Failure> {
     if let Some(dull) = needles.iter().find(|needle| needle.windows() == 0) {
         return Err(Failure::Refused(format!("{}: too dull to look for", dull.name())));
     }
-    scan_process(process.pid(), needles)
-        .map_err(|e| Failure::Refused(format!("{} was not scanned: {e}", process.name())))
+    scan_process(pid, needles).map_err(|e| Failure::Refused(format!("{name} was not scanned: {e}")))
 }
 
 /// Whether nothing that counts was found, in words.

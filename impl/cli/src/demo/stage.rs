@@ -90,6 +90,26 @@ impl Stage<'_> {
     }
 }
 
+/// The PKCS#11 module of a run: the one that is named, or the installed SoftHSM2; `None` for keys in
+/// software.
+pub fn hsm_module(args: &DemoArgs) -> Result<Option<PathBuf>, Failure> {
+    let module = match args.hsm.split_once(':') {
+        Some((_, module)) => PathBuf::from(module),
+        None if args.hsm == "pkcs11" => split_custody_pkcs11::find_softhsm().ok_or_else(|| {
+            let line = "--hsm pkcs11: SoftHSM2 is not installed (Debian: apt-get install softhsm2)";
+            Failure::Missing(line.into())
+        })?,
+        None => return Ok(None),
+    };
+    match std::fs::canonicalize(&module) {
+        Ok(module) if module.is_file() => Ok(Some(module)),
+        _ => {
+            let line = format!("--hsm pkcs11: `{}`: no such module", module.display());
+            Err(Failure::Missing(line))
+        }
+    }
+}
+
 /// Starts the device's process, for the given time.
 pub fn device(
     args: &DemoArgs,

@@ -162,7 +162,11 @@ pub const TERMS: [&str; 10] = [
 impl Deployment {
     /// Custodians only, not yet provisioned.
     pub fn custodians() -> Self {
-        let folder = with_keys();
+        Self::over(with_keys())
+    }
+
+    /// Custodians over the keys in this folder.
+    pub fn over(folder: TempDir) -> Self {
         let mut deployment = Self {
             folder,
             custodians: Vec::new(),

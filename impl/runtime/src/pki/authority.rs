@@ -13,9 +13,11 @@ use rustls::pki_types::{
     CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer,
 };
 use split_custody_protocol::ids::CustodianId;
-use split_custody_protocol::suite::LeafKey;
+use split_custody_protocol::suite::{LeafKey, VerifyKey};
 
+use crate::pki::files::pem_of;
 use crate::pki::leaf::SpkiDigest;
+use crate::pki::remote::RemotePublic;
 use crate::pki::{Identity, PkiError, custodian_dns};
 
 /// When a certificate is valid, in wall time.
@@ -135,15 +137,17 @@ impl CustodianRoot {
         Ok((identity, key.serialize_pem()))
     }
 
+    /// A leaf in PEM that names the custodian, for a P-256 key that lies elsewhere.
+    pub fn certify(&self, custodian: CustodianId, key: VerifyKey) -> Result<String, PkiError> {
+        let params = custodian_params(custodian)?;
+        pem_of(&self.0.sign(&params, &RemotePublic(key))?)
+    }
+
     /// A leaf that names the custodian, for its own P-256 key in PKCS#8.
     pub fn issue_for(&self, custodian: CustodianId, pkcs8: &[u8]) -> Result<Identity, PkiError> {
         let der = PrivatePkcs8KeyDer::from(pkcs8);
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&der, &PKCS_ECDSA_P256_SHA256)?;
-        let name = custodian_dns(custodian);
-        let mut params = end_entity(&name, Validity::starting_now(CUSTODIAN_LIFE));
-        params.subject_alt_names = vec![SanType::DnsName(Ia5String::try_from(name)?)];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let chain = vec![self.0.sign(&params, &key)?];
+        let chain = vec![self.0.sign(&custodian_params(custodian)?, &key)?];
         let key = any_ecdsa_type(&PrivateKeyDer::Pkcs8(der)).map_err(|_| PkiError::Key)?;
         Ok(Identity { chain, key })
     }
@@ -198,6 +202,14 @@ fn end_entity(name: &str, validity: Validity) -> CertificateParams {
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params
+}
+
+fn custodian_params(custodian: CustodianId) -> Result<CertificateParams, PkiError> {
+    let name = custodian_dns(custodian);
+    let mut params = end_entity(&name, Validity::starting_now(CUSTODIAN_LIFE));
+    params.subject_alt_names = vec![SanType::DnsName(Ia5String::try_from(name)?)];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
 }
 
 fn named(name: &str, validity: Validity) -> CertificateParams {

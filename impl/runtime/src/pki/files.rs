@@ -63,7 +63,7 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Pk
     Ok(certificates)
 }
 
-fn pem_of(der: &[u8]) -> Result<String, PkiError> {
+pub(super) fn pem_of(der: &[u8]) -> Result<String, PkiError> {
     pem::encode_string("CERTIFICATE", LineEnding::LF, der).map_err(|_| PkiError::Der)
 }
 

@@ -67,7 +67,7 @@ impl SpkiDigest for CertificateDer<'_> {
     }
 }
 
-fn digest_of(spki: &[u8]) -> LeafKey {
+pub(super) fn digest_of(spki: &[u8]) -> LeafKey {
     let mut bytes = [0; LeafKey::SIZE];
     bytes.copy_from_slice(digest::digest(&digest::SHA256, spki).as_ref());
     LeafKey::new(bytes)

@@ -13,10 +13,12 @@
 mod authority;
 mod files;
 mod leaf;
+mod remote;
 
 pub use authority::{CustodianRoot, DeploymentCa, NodeIssuer, Validity};
 pub use files::{load_identity, read_certificates, save_identity, write_private};
 pub use leaf::{DeviceLeaf, SpkiDigest};
+pub use remote::{RemoteSign, remote_identity};
 
 use std::sync::Arc;
 
