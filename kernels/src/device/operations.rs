@@ -336,7 +336,7 @@ impl<D: Driver> DeviceBackend<D> {
 }
 
 /// What a status word says.
-fn judge(kernel: &'static str, state: u32) -> Result<(), OperationError> {
+pub(crate) fn judge(kernel: &'static str, state: u32) -> Result<(), OperationError> {
     Err(match state {
         status::DONE => return Ok(()),
         status::TAG_WRONG => OperationError::TagWrong,
