@@ -340,6 +340,7 @@ pub(crate) fn judge(kernel: &'static str, state: u32) -> Result<(), OperationErr
     Err(match state {
         status::DONE => return Ok(()),
         status::TAG_WRONG => OperationError::TagWrong,
+        status::COMMITMENT_WRONG => OperationError::CommitmentWrong,
         status::MARK_WRONG => OperationError::MarkMismatch,
         status::KEY_INVALID => OperationError::KeyInvalid,
         status::LENGTH_WRONG => OperationError::LengthWrong,

@@ -169,18 +169,19 @@ impl SimDevice {
             dek: &dek,
             threads: load.threads,
             stop: &self.measured.stop,
+            cancel: load.cancel,
             progress: load.progress,
         };
         let open = |regions: Vec<&mut [u8]>| {
-            loader::open_into(&opening, regions).map_err(|error| self.not_loaded(error))?;
+            loader::open_into(&opening, regions).map_err(|error| self.not_loaded(load, error))?;
             self.check_mark() // Keys may have been erased meanwhile. [RST-5]
         };
         area.fill(tensors.clone(), open)??;
         Ok(tensors)
     }
 
-    fn not_loaded(&self, error: WeightsError) -> GpuError {
-        if self.measured.stop.load(Ordering::SeqCst) {
+    fn not_loaded(&self, load: &Load<'_>, error: WeightsError) -> GpuError {
+        if self.measured.stop.load(Ordering::SeqCst) || load.cancel.load(Ordering::SeqCst) {
             GpuError::Interrupted
         } else {
             GpuError::NotLoaded(error)
