@@ -114,6 +114,7 @@ fn rst_3_zeroise_stops_a_load_that_is_running_and_leaves_zeros() {
                 table: &model.table,
                 dek,
                 threads: Threads::one(),
+                cancel: &AtomicBool::new(false),
                 progress: &progress,
             })
         });
@@ -149,6 +150,7 @@ fn rst_5_a_panic_while_loading_leaves_zeros() {
             table: &model.table,
             dek,
             threads: Threads::one(),
+            cancel: &AtomicBool::new(false),
             progress: &|_| panic!("a caller's progress bar broke"),
         };
         let device = &device;

@@ -119,8 +119,8 @@ impl CudaDevice {
     pub fn tensors_loaded(&self) -> Result<Vec<TensorInfo>, GpuError> {
         let hold = lock(&self.0.hold);
         let weights = hold.as_ref().and_then(|hold| hold.weights.as_ref());
-        let weights = weights.ok_or(GpuError::NoModel)?;
-        Ok(weights.regions.iter().map(|region| region.tensor.clone()).collect())
+        let regions = weights.ok_or(GpuError::NoModel)?.regions()?;
+        Ok(regions.iter().map(|region| region.tensor.clone()).collect())
     }
 
     /// What a reset behind the driver's back does: memory is lost, and nobody is told. For tests.
@@ -171,11 +171,7 @@ impl GpuDevice for CudaDevice {
         let scrubbed = self.0.begin(&mut hold).and_then(|held| {
             held.zero_keys()?;
             held.zero_weights()?;
-            let bytes = held.verify_all()?;
-            if let Some(weights) = held.weights.take() {
-                watch::unguard(weights.memory.whole());
-            }
-            Ok(bytes)
+            held.verify_all()
         });
         if scrubbed.is_err() {
             self.0.start_over(&mut hold);
@@ -232,11 +228,7 @@ impl GpuDevice for CudaDevice {
         let mut hold = lock(&self.0.hold);
         let Some(hold) = hold.as_mut() else { return Ok(Scrubbed { bytes: 0 }) };
         hold.zero_weights()?;
-        let bytes = hold.verify_weights()?;
-        if let Some(weights) = hold.weights.take() {
-            watch::unguard(weights.memory.whole());
-        }
-        Ok(Scrubbed { bytes })
+        Ok(Scrubbed { bytes: hold.verify_weights()? })
     }
 
     fn compute(&self, slice: &TensorSlice, key: &[u8; 32]) -> Result<[u8; 32], GpuError> {
@@ -256,9 +248,9 @@ impl GpuDevice for CudaDevice {
             hold.check_mark(mark)?; // [RST-5]
             self.0.config.owner.verify(nonce, &mark.incarnation())?;
             let weights = hold.weights.as_ref().ok_or(GpuError::NoModel)?;
-            let marked = hold.marked(mark)?;
-            let mut proofs = Vec::with_capacity(weights.regions.len());
-            for regions in weights.regions.chunks(MACS_AT_ONCE) {
+            let (marked, all) = (hold.marked(mark)?, weights.regions()?);
+            let mut proofs = Vec::with_capacity(all.len());
+            for regions in all.chunks(MACS_AT_ONCE) {
                 let jobs = regions.iter().map(|region| {
                     let message = weights.place(region)?;
                     let prefix = tensor_prefix(&region.tensor, message.bytes() as u64);

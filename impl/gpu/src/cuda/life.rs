@@ -159,8 +159,10 @@ impl Hold {
         Ok(self.desk.stream().finish()?)
     }
 
+    /// Overwrites the memory of weights; no model is there from now on.
     pub(super) fn zero_weights(&mut self) -> Result<(), GpuError> {
-        if let Some(weights) = &self.weights {
+        if let Some(weights) = &mut self.weights {
+            weights.model = None;
             self.desk.stream().zero(weights.memory.whole())?;
         }
         Ok(self.desk.stream().finish()?)

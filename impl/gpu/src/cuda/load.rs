@@ -34,7 +34,7 @@ impl Inner {
             if self.gate.is_tripped() {
                 return Err(GpuError::Interrupted);
             }
-            if hold.weights.is_some() {
+            if hold.weights.as_ref().is_some_and(|weights| weights.model.is_some()) {
                 return Err(GpuError::Occupied);
             }
             let reader = Reader::open(load.sealed, load.table).map_err(GpuError::NotLoaded)?;
@@ -56,19 +56,15 @@ impl Inner {
         let too_much = |limit| GpuError::OutOfMemory { needed, limit };
         let placed = lay_out(&tensors).filter(|(_, bytes)| *bytes as u64 <= self.config.limit);
         let (regions, bytes) = placed.ok_or_else(|| too_much(self.config.limit))?;
-        let free = hold.context.free_memory()?;
         let room = bytes + SCHEDULE_BYTES * tensors.len();
-        let memory = Guarded::create(&hold.context, room).map_err(|_| too_much(free))?;
-        watch::guard(memory.whole());
-        hold.weights = Some(Weights { memory, regions });
-        let loaded = self.open_all(hold, mark, load, reader, header);
+        make_room(hold, room).map_err(|free| too_much(free.unwrap_or(0)))?;
+        let loaded = self.open_all(hold, mark, load, (reader, header), &regions);
         if loaded.is_err() {
             // What was opened goes now, and nobody sees it before. [SEAL-9]
             hold.zero_weights()?;
             hold.verify_weights()?;
-            if let Some(weights) = hold.weights.take() {
-                watch::unguard(weights.memory.whole());
-            }
+        } else if let Some(weights) = &mut hold.weights {
+            weights.model = Some(regions);
         }
         loaded.map(|()| tensors)
     }
@@ -78,8 +74,8 @@ impl Inner {
         hold: &mut Hold,
         mark: &Mark,
         load: &Load<'_>,
-        reader: &Reader,
-        header: &Header,
+        (reader, header): (&Reader, &Header),
+        regions: &[Region],
     ) -> Result<(), GpuError> {
         // What is opened into was found to be zero. [RST-5]
         hold.zero_weights()?;
@@ -88,7 +84,7 @@ impl Inner {
         let dek = dek(hold, load)?;
         let Hold { weights, desk, context, .. } = hold;
         let weights = weights.as_ref().ok_or(GpuError::NoModel)?;
-        let plan = Plan::new(reader, header, weights)?;
+        let plan = Plan::new((reader, header), weights, regions)?;
         plan.derive(desk, dek)?; // [SEAL-5]
         let words = Open::allocate(context, 4 * plan.chunks().max(1))?;
         let slot_bytes = slot_bytes(context.free_memory()?);
@@ -116,6 +112,21 @@ impl Inner {
             || self.gate.is_tripped()
             || load.cancel.load(Ordering::SeqCst)
     }
+}
+
+/// Guarded memory of at least this size; on an error, how many bytes are free.
+fn make_room(hold: &mut Hold, bytes: usize) -> Result<(), Option<u64>> {
+    if hold.weights.as_ref().is_some_and(|weights| weights.memory.bytes() >= bytes) {
+        return Ok(());
+    }
+    if let Some(small) = hold.weights.take() {
+        watch::unguard(small.memory.whole());
+    }
+    let memory = Guarded::create(&hold.context, bytes)
+        .map_err(|_| hold.context.free_memory().ok())?;
+    watch::guard(memory.whole());
+    hold.weights = Some(Weights { memory, model: None });
+    Ok(())
 }
 
 fn not_opened(reader: &Reader, error: split_custody_kernels::ChunkError, index: u32) -> GpuError {
@@ -177,12 +188,16 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(reader: &Reader, header: &Header, weights: &'a Weights) -> Result<Self, GpuError> {
-        let count = weights.regions.len();
+    fn new(
+        (reader, header): (&Reader, &Header),
+        weights: &Weights,
+        regions: &'a [Region],
+    ) -> Result<Self, GpuError> {
+        let count = regions.len();
         let messages = (1..=count as u32).map(|index| reader.message(header, index));
         let messages = messages.collect::<Result<Vec<_>, _>>().map_err(GpuError::NotLoaded)?;
-        let places = weights.regions.iter().map(|region| weights.place(region));
-        let end = weights.regions.last().map_or(0, |r| (r.offset + r.length).next_multiple_of(256));
+        let places = regions.iter().map(|region| weights.place(region));
+        let end = regions.last().map_or(0, |r| (r.offset + r.length).next_multiple_of(256));
         let mut firsts = vec![0];
         for message in &messages {
             firsts.push(firsts[firsts.len() - 1] + message.layout.chunks() as usize);
@@ -192,7 +207,7 @@ impl<'a> Plan<'a> {
             schedules: weights.memory.part(end, SCHEDULE_BYTES * count)?,
             messages,
             firsts,
-            regions: &weights.regions,
+            regions,
         })
     }
 

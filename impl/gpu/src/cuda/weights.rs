@@ -5,10 +5,11 @@ use split_custody_kernels::resident::{Guarded, Secret};
 use crate::backend::{TensorInfo, TensorSlice};
 use crate::error::GpuError;
 
-/// A model in guarded memory.
+/// Guarded memory for a model, and the model in it; the memory stays when the model goes.
 pub(super) struct Weights {
     pub(super) memory: Guarded,
-    pub(super) regions: Vec<Region>,
+    /// Where each tensor is; `None` while no whole model is loaded.
+    pub(super) model: Option<Vec<Region>>,
 }
 
 /// One tensor and its place.
@@ -19,12 +20,17 @@ pub(super) struct Region {
 }
 
 impl Weights {
+    /// The tensors of the model.
+    pub(super) fn regions(&self) -> Result<&[Region], GpuError> {
+        self.model.as_deref().ok_or(GpuError::NoModel)
+    }
+
     pub(super) fn place(&self, region: &Region) -> Result<Secret, GpuError> {
         Ok(self.memory.part(region.offset, region.length)?)
     }
 
     pub(super) fn find(&self, name: &str) -> Result<&Region, GpuError> {
-        let found = self.regions.iter().find(|region| region.tensor.name == name);
+        let found = self.regions()?.iter().find(|region| region.tensor.name == name);
         found.ok_or_else(|| GpuError::NoSuchTensor { name: name.into() })
     }
 
