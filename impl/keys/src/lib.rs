@@ -20,6 +20,7 @@ pub mod gf256;
 mod hash;
 mod memory;
 mod owner;
+mod prefix;
 mod sealed;
 pub mod selftest;
 pub mod shamir;
@@ -34,6 +35,7 @@ pub use hash::{
     hash, hash_label, manifest_digest, order_digest, provision_context, sealed_digest, share_digest,
 };
 pub use memory::{Heap, SecretMemory};
+pub use prefix::{dek_prefix, share_prefix};
 pub use owner::{OperatorKey, OwnerKey};
 pub use sealed::{KekPublic, KekSecret};
 pub use soft::{Outage, SoftCustody};

@@ -108,6 +108,8 @@ pub fn device(
         household.device(1).0,
         "--node",
         socket,
+        "--gpu",
+        format!("{:?}", args.gpu).to_lowercase(),
         "--on-host-read",
         reaction,
         "--reserve-mb",

@@ -17,6 +17,7 @@ use crate::cuda::trip::{Reason, TripReport};
 use crate::cuda::watch;
 use crate::error::GpuError;
 use crate::incarnation::{Incarnation, Mark};
+use crate::sim::Bus;
 use crate::mac::{OwnerKey, SignedNonce, slice_prefix, tensor_prefix};
 
 /// What a CUDA device is made with.
@@ -213,11 +214,13 @@ impl GpuDevice for CudaDevice {
     }
 
     fn erase_key(&self, slot: KeySlot) -> Result<(), GpuError> {
-        let mut hold = lock(&self.0.hold);
-        let hold = hold.as_mut().ok_or(GpuError::NoSuchKey)?;
+        let mut held = lock(&self.0.hold);
+        let hold = held.as_mut().ok_or(GpuError::NoSuchKey)?;
         let place = hold.keys.give_up(slot)?;
-        hold.desk.stream().zero(place)?;
-        Ok(hold.desk.stream().finish()?)
+        let stream = hold.desk.stream();
+        let zeroed = stream.zero(place).and_then(|()| stream.finish());
+        drop(held);
+        self.0.noticed(zeroed.map_err(GpuError::from))
     }
 
     fn load(&self, load: &Load<'_>) -> Result<Vec<TensorInfo>, GpuError> {
@@ -225,10 +228,11 @@ impl GpuDevice for CudaDevice {
     }
 
     fn erase_model(&self) -> Result<Scrubbed, GpuError> {
-        let mut hold = lock(&self.0.hold);
-        let Some(hold) = hold.as_mut() else { return Ok(Scrubbed { bytes: 0 }) };
-        hold.zero_weights()?;
-        Ok(Scrubbed { bytes: hold.verify_weights()? })
+        let mut held = lock(&self.0.hold);
+        let Some(hold) = held.as_mut() else { return Ok(Scrubbed { bytes: 0 }) };
+        let zeroed = hold.zero_weights().and_then(|()| hold.verify_weights());
+        drop(held);
+        self.0.noticed(zeroed.map(|bytes| Scrubbed { bytes }))
     }
 
     fn compute(&self, slice: &TensorSlice, key: &[u8; 32]) -> Result<[u8; 32], GpuError> {
@@ -280,6 +284,14 @@ impl GpuDevice for CudaDevice {
         };
         let bytes = zero.map_err(GpuError::from).and_then(|k| Ok(k + hold.verify_weights()?));
         Ok(Scrubbed { bytes: bytes.map_err(not_zero)? })
+    }
+}
+
+/// What a reset behind the driver's back does. The next use finds the mark gone. [RST-5]
+impl Bus for CudaDevice {
+    fn reset(&self) {
+        // A GPU that cannot be reached has lost its memory too.
+        let _ = self.insecure_lose_memory();
     }
 }
 

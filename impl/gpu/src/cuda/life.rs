@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use split_custody_kernels::device::DeviceError;
+use split_custody_kernels::operations::OperationError;
 use split_custody_kernels::resident::{Context, Desk, Gate, Marked, sweep};
 
 use crate::cuda::device::CudaConfig;
 use crate::cuda::journal::Journal;
 use crate::cuda::keys::KeyArea;
-use crate::cuda::trip::TripReport;
+use crate::cuda::trip::{Reason, TripReport};
 use crate::cuda::watch;
 use crate::cuda::weights::Weights;
 use crate::error::GpuError;
@@ -110,6 +112,16 @@ impl Inner {
             *lock(&self.life) = Life::Tainted; // [RST-2]
         }
         drop((hold, permit));
+        self.noticed(done)
+    }
+
+    /// A driver that failed is not relied on: the device trips, and the caller has its error.
+    pub(super) fn noticed<T>(&self, done: Result<T, GpuError>) -> Result<T, GpuError> {
+        if let Err(GpuError::Device(OperationError::Device(error))) = &done
+            && !matches!(error, DeviceError::OutOfMemory | DeviceError::OutOfBounds { .. })
+        {
+            self.trip(Reason::Driver { why: error.to_string() });
+        }
         done
     }
 
@@ -189,9 +201,7 @@ impl Hold {
         prefix.extend_from_slice(&(Mark::BYTES as u32).to_be_bytes());
         let place = self.keys.mark()?;
         match self.desk.check_digest(&prefix, place, &mark.incarnation().0) {
-            Err(split_custody_kernels::operations::OperationError::CommitmentWrong) => {
-                Err(GpuError::Tamper)
-            }
+            Err(OperationError::CommitmentWrong) => Err(GpuError::Tamper),
             done => Ok(done?),
         }
     }

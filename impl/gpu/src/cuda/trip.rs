@@ -26,6 +26,11 @@ pub enum Reason {
     },
     /// The mark was not in place.
     Mark,
+    /// The driver failed: memory may be lost, or not be erased by the next call.
+    Driver {
+        /// What it said.
+        why: String,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -34,6 +39,7 @@ impl fmt::Display for Reason {
             Self::Read => f.write_str("a read was asked for"),
             Self::ForeignRead { call } => write!(f, "foreign code called `{call}`"),
             Self::Mark => f.write_str("the mark was not in place"),
+            Self::Driver { why } => write!(f, "the driver failed: {why}"),
         }
     }
 }

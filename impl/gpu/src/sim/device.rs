@@ -22,6 +22,7 @@ use crate::incarnation::{Incarnation, Mark};
 use crate::loader::{self, Opening};
 use crate::mac::{OwnerKey, SignedNonce, slice_checksum, tensor_mac};
 use crate::sim::memory::{KeyArea, Region, TensorArea};
+use crate::sim::window::Bus;
 use crate::sys::Backing;
 
 /// What a simulated device is made with.
@@ -301,9 +302,9 @@ impl GpuDevice for SimDevice {
     }
 }
 
-impl Resettable {
-    /// Loses all contents, the mark among them, and tells nobody. A running operation ends first.
-    pub fn reset(&self) {
+impl Bus for Resettable {
+    /// A running operation ends first.
+    fn reset(&self) {
         let mut tensors = self.0.tensors.write().unwrap_or_else(PoisonError::into_inner);
         lock(&self.0.keys).lose();
         tensors.lose();
