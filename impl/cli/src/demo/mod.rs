@@ -6,6 +6,7 @@
 
 mod attacks;
 mod audit;
+mod gpu;
 #[cfg(feature = "demo")]
 mod mask;
 mod outage;
@@ -36,7 +37,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let folder = Folder::new(args.keep.as_deref())?;
     let mut report = Report::new(args.json);
     let played = play(args, folder.path(), &mut report);
-    if let Err(failure @ Failure::Usage(_)) = played {
+    if let Err(failure @ (Failure::Usage(_) | Failure::Missing(_))) = played {
         return Err(failure);
     }
     if let Err(failure) = played {
@@ -74,8 +75,7 @@ fn refuse(args: &DemoArgs) -> Result<(), Failure> {
         }
     }
     if args.gpu == GpuArg::Cuda {
-        let line = "--gpu cuda: CUDA devices are not in this build; use --gpu sim";
-        return Err(Failure::Missing(line.into()));
+        gpu::is_there()?;
     }
     if args.kill > args.custodians {
         let (kill, n) = (args.kill, args.custodians);

@@ -13,7 +13,7 @@ use super::process::Process;
 use super::report::Report;
 use super::source::Source;
 use super::stage::{Custodian, Stage, device};
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, GpuArg};
 use crate::arguments;
 use crate::failure::{Failure, io_at};
 use crate::files::hex;
@@ -74,7 +74,8 @@ pub fn prepare<'a>(
     let device = report.stage("device", || {
         let device = device(args, source.len(), &household, &socket, &logs, 1)?;
         let backing = device.ready["backing"].as_str().unwrap_or("?").to_owned();
-        Ok((device, format!("simulated; scrubbed, planted; its memory is {backing}")))
+        let kind = if args.gpu == GpuArg::Sim { "simulated" } else { "on a GPU" };
+        Ok((device, format!("{kind}; scrubbed, planted; its memory is {backing}")))
     })?;
     Ok(Stage {
         args,
@@ -106,8 +107,11 @@ fn introduce(args: &DemoArgs, source: &Source, report: &mut Report) {
     report.say(&format!("  {k} of {n} custodians release, {f} may lie (n/k/f = {n}/{k}/{f})."));
     report.say(&format!("  A revocation needs {}.", needed(n, k, f)));
     report.say("  A sole operator signs orders and changes (1 and 1).");
-    report
-        .say("  Keys are software keys; the device is simulated, and isolated by software only.\n");
+    let device = match args.gpu {
+        GpuArg::Sim => "the device is simulated, and isolated by software only",
+        GpuArg::Cuda => "the device is on a GPU, and isolated by software only",
+    };
+    report.say(&format!("  Keys are software keys; {device}.\n"));
 }
 
 /// How many acknowledgements a revocation needs, and why.

@@ -42,8 +42,10 @@ impl Process {
                 Ok(process)
             }
             None => {
+                let missing = process.child.wait().is_ok_and(|status| status.code() == Some(3));
                 process.end();
-                Err(Failure::Refused(format!("{name} did not start: {}", last_line(&path))))
+                let line = format!("{name} did not start: {}", last_line(&path));
+                Err(if missing { Failure::Missing(line) } else { Failure::Refused(line) })
             }
         }
     }

@@ -64,6 +64,12 @@ impl CudaDevice {
         Ok(device)
     }
 
+    /// Whether there is a GPU that this can use, and what it says of itself. Nothing stays open.
+    pub fn probe() -> Result<Facts, GpuError> {
+        let context = Context::open().map_err(GpuError::NoDevice)?;
+        Ok(context.facts().clone())
+    }
+
     /// What the GPU says of itself.
     pub fn facts(&self) -> Option<Facts> {
         lock(&self.0.context).as_ref().map(|context| context.facts().clone())
