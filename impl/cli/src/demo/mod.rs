@@ -54,6 +54,7 @@ fn play(args: &DemoArgs, folder: &Path, report: &mut Report) -> Result<(), Failu
     scan::memory(&mut stage, report)?;
     outage::survive(&mut stage, report)?;
     attacks::host_read(&mut stage, report)?;
+    gpu::attempts(&mut stage, report)?;
     revocation::revoke(&mut stage, report)?;
     audit::verify(&mut stage, report)?;
     let (logs, manifest) = (stage.logs.clone(), stage.sealed.manifest.clone());

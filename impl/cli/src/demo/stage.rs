@@ -9,9 +9,10 @@ use split_custody_protocol::ids::CustodianId;
 use split_custody_protocol::suite::DeviceId;
 use tokio::runtime::Runtime;
 
+use super::gpu;
 use super::process::Process;
 use super::source::Source;
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, GpuArg};
 use crate::arguments;
 use crate::control::{DeviceAsk, ask};
 use crate::failure::Failure;
@@ -117,7 +118,13 @@ pub fn device(
         "--log",
         logs.join(format!("{name}.jsonl")),
     ];
-    Process::start(&name, logs, &arguments)
+    Process::start_with(&name, logs, &arguments, |command| {
+        if args.gpu == GpuArg::Cuda
+            && let Some(interposer) = gpu::interposer()
+        {
+            command.env("LD_PRELOAD", interposer);
+        }
+    })
 }
 
 /// Asks again and again until it is so, or gives up.

@@ -73,13 +73,16 @@ impl Accelerator {
         }
     }
 
-    /// What a read over the bus does at once, before the device machine hears of it. [RST-2]
-    pub fn host_read(&self) {
+    /// What a read over the bus does at once; whether the machine has been told of it. [RST-2]
+    pub fn host_read(&self) -> bool {
         match self {
             // Its memory cannot be read, so there is nothing to hurry for.
-            Self::Sim(_) => {}
+            Self::Sim(_) => false,
             #[cfg(feature = "cuda")]
-            Self::Cuda(device) => device.trip(split_custody_gpu::cuda::Reason::Read),
+            Self::Cuda(device) => {
+                device.trip(split_custody_gpu::cuda::Reason::Read);
+                true
+            }
         }
     }
 

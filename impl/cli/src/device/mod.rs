@@ -86,6 +86,7 @@ pub fn run(args: &DeviceArgs) -> Result<(), Failure> {
         },
     });
     let (handle, driver) = spawn(machine, suite, config);
+    tell_of_trips(&device, &handle);
     let news = News::default();
     tokio::spawn(news.clone().follow(observed));
     let window = open_window(args, &device, &handle)?;
@@ -119,6 +120,37 @@ pub fn run(args: &DeviceArgs) -> Result<(), Failure> {
         let _ = driver.await;
         Err(Failure::refused("device: the driver ended"))
     })
+}
+
+/// A trip is told to the machine, which begins a new life and tells the custodians by attesting it:
+/// they end every lease of the old one. [RST-2] [RST-6]
+#[cfg(feature = "cuda")]
+fn tell_of_trips(device: &Accelerator, handle: &Handle<Device>) {
+    let Accelerator::Cuda(device) = device else { return };
+    let (handle, runtime) = (handle.clone(), tokio::runtime::Handle::current());
+    device.on_trip(move |trip| {
+        eprintln!("device: tripped: {}; {} in {:?}", trip.reason, steps(trip), trip.took);
+        let handle = handle.clone();
+        // Not waited for: whoever tripped may be the thread that the machine waits for.
+        runtime.spawn(async move {
+            if let Err(error) = handle.input(DeviceInput::Tampered).await {
+                eprintln!("device: {}", chain(&error));
+            }
+        });
+    });
+}
+
+#[cfg(not(feature = "cuda"))]
+fn tell_of_trips(_: &Accelerator, _: &Handle<Device>) {}
+
+/// The steps of a trip, in words.
+#[cfg(feature = "cuda")]
+fn steps(trip: &split_custody_gpu::cuda::TripReport) -> String {
+    let step = |step: &split_custody_gpu::cuda::StepReport| match &step.failed {
+        None => format!("{:?}", step.step),
+        Some(why) => format!("{:?} failed ({why})", step.step),
+    };
+    trip.steps.iter().map(step).collect::<Vec<_>>().join(", ")
 }
 
 /// Makes a leaf of each new incarnation: its key here, its certificate from the node's issuer.
@@ -156,7 +188,9 @@ fn open_window(
     let read_device = device.clone();
     let on_read = move |read: sim::HostRead| {
         eprintln!("device: host read of {} bytes at {}", read.length, read.offset);
-        read_device.host_read();
+        if read_device.host_read() {
+            return;
+        }
         if let Err(error) = runtime.block_on(handle.input(DeviceInput::HostRead)) {
             eprintln!("device: {}", chain(&error));
         }

@@ -53,7 +53,6 @@ pub fn find(name: &CStr) -> Option<usize> {
         if driver.is_null() {
             return None;
         }
-        libc::dlvsym(driver, name.as_ptr(), c"".as_ptr());
         crate::find::driver_symbol(driver, name)
     };
     (found != 0).then_some(found)
@@ -86,7 +85,7 @@ macro_rules! guarded {
                 }
             }
         )*
-        static CALLS: &[Guarded] = &[$(
+        static CALLS: [Guarded; COUNT] = [$(
             Guarded {
                 name: match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
                     Ok(name) => name,
@@ -96,6 +95,7 @@ macro_rules! guarded {
                 real: AtomicUsize::new(0),
             },
         )*];
+        const COUNT: usize = [$(stringify!($name)),*].len();
     };
 }
 

@@ -26,6 +26,15 @@ fn real_dlsym() -> Dlsym {
     unsafe { std::mem::transmute(found) }
 }
 
+/// A symbol of a library, past our own answer.
+///
+/// # Safety
+/// The handle is one that `dlopen` gave.
+pub unsafe fn driver_symbol(driver: *mut c_void, name: &CStr) -> usize {
+    // SAFETY: the caller says so; the name ends with a zero byte.
+    unsafe { real_dlsym()(driver, name.as_ptr()) as usize }
+}
+
 /// Answers for guarded calls, and passes on everything else.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void {
@@ -35,7 +44,13 @@ pub unsafe extern "C" fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut
         return real; // what the driver does not have, nobody gets
     }
     // SAFETY: as above.
-    let guarded = calls::guarded(unsafe { CStr::from_ptr(name) });
+    let name = unsafe { CStr::from_ptr(name) };
+    match name.to_bytes() {
+        b"cuGetProcAddress_v2" => return cuGetProcAddress_v2 as *mut c_void,
+        b"cuGetProcAddress" => return cuGetProcAddress as *mut c_void,
+        _ => {}
+    }
+    let guarded = calls::guarded(name);
     // Somebody may ask for the next one after ours, and then gets it: that is us, here.
     guarded.map_or(real, |guarded| {
         guarded.remember(real);

@@ -21,6 +21,8 @@ mod journal;
 mod keys;
 mod life;
 mod load;
+#[allow(unsafe_code)]
+pub mod probe;
 mod secrets;
 mod trip;
 #[allow(unsafe_code)]
