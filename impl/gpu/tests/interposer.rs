@@ -32,12 +32,12 @@ fn run_preloaded(test: &str, preload: &Path) {
 }
 
 #[test]
-fn rst_2_every_call_that_reads_trips_and_leaves_zeros() {
+fn rst_13_every_call_that_reads_trips_and_leaves_zeros() {
     run_preloaded("preloaded_every_call_trips", &interposer());
 }
 
 #[test]
-fn rst_2_calls_that_read_nothing_guarded_go_on() {
+fn rst_13_calls_that_read_nothing_guarded_go_on() {
     run_preloaded("preloaded_other_calls_go_on", &interposer());
 }
 
@@ -84,7 +84,7 @@ fn preloaded_other_calls_go_on() {
 
 /// What the interposer is for: without it, the same calls on the same driver do give the mark away.
 #[test]
-fn rst_2_without_the_interposer_the_fake_driver_yields_what_a_driver_would() {
+fn rst_13_without_the_interposer_the_fake_driver_yields_what_a_driver_would() {
     let (fake, owner) = (Fake::begin(), Owner::new());
     let device = fake.device(&owner);
     assert!(!device.is_interposed());

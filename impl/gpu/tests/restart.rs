@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use common::fake::{Fake, folder};
 use common::{MIB, Model, Owner, clean};
-use split_custody_gpu::GpuDevice;
 use split_custody_gpu::cuda::{CudaConfig, CudaDevice, Reason};
 use split_custody_gpu::scan::{Needle, scan_process};
 use tempfile::TempDir;
@@ -55,10 +54,8 @@ fn secret() -> Vec<u8> {
 fn model(folder: &Path) -> Model {
     let path = folder.join("source.safetensors");
     let secret = secret();
-    let header = format!(
-        r#"{{"w":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}}"#,
-        secret.len()
-    );
+    let header =
+        format!(r#"{{"w":{{"dtype":"U8","shape":[{0}],"data_offsets":[0,{0}]}}}}"#, secret.len());
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(header.as_bytes());
     file.extend_from_slice(&secret);
@@ -137,19 +134,22 @@ fn killed_between_trip_and_scrub(faults: &str, kill_at: Option<&str>) {
     assert!(place.path().join("trip.journal").exists(), "the journal says so");
     assert!(gpu.holds(&secret()), "the GPU keeps what the dead process left");
     let said = live(&gpu, place.path(), "", None);
-    assert!(said.contains("unfinished: Some(\"tripped, not yet scrubbed: a read was asked for\")"), "{said}");
+    assert!(
+        said.contains("unfinished: Some(\"tripped, not yet scrubbed: a read was asked for\")"),
+        "{said}"
+    );
     assert!(said.contains("a clean life"), "{said}");
     assert!(!gpu.holds(&secret()), "the next life swept it before anything else");
     assert!(!place.path().join("trip.journal").exists(), "and says that it is done");
 }
 
 #[test]
-fn rst_3_killed_between_trip_and_scrub_the_next_life_scrubs() {
+fn rst_14_killed_between_trip_and_scrub_the_next_life_scrubs() {
     killed_between_trip_and_scrub("cuMemsetD8Async=hang", Some("tripping"));
 }
 
 #[test]
-fn rst_3_a_trip_that_hangs_ends_the_process_and_the_next_life_scrubs() {
+fn rst_14_a_trip_that_hangs_ends_the_process_and_the_next_life_scrubs() {
     // Nobody kills it: its own watchdog does.
     killed_between_trip_and_scrub("cuMemsetD8Async=hang", None);
 }

@@ -60,7 +60,7 @@ fn assert_lives_again(device: &CudaDevice, owner: &Owner, model: &Model) {
 }
 
 #[test]
-fn rst_2_a_read_is_denied_and_leaves_zeros_at_once() {
+fn rst_13_a_read_is_denied_and_leaves_zeros_at_once() {
     let (fake, owner, model) = (Fake::begin(), Owner::new(), model());
     let device = loaded(&fake, &owner, &model);
     let told = Arc::new(Mutex::new(0));
@@ -74,7 +74,8 @@ fn rst_2_a_read_is_denied_and_leaves_zeros_at_once() {
     let report = device.last_trip().unwrap();
     assert_eq!(report.reason, Reason::Read);
     assert!(report.scrubbed && !report.failed(), "{report:?}");
-    let all = [Step::Block, Step::ZeroKeys, Step::ZeroWeights, Step::Verify, Step::Unmap, Step::Reset];
+    let all =
+        [Step::Block, Step::ZeroKeys, Step::ZeroWeights, Step::Verify, Step::Unmap, Step::Reset];
     assert_eq!(steps(&report), all.map(|step| (step, true)));
     assert_eq!(*told.lock().unwrap(), 1);
     // Everything is refused, and a second read trips nothing more.
@@ -105,7 +106,7 @@ fn rst_3_this_process_never_holds_key_or_plaintext() {
 /// Every step of a trip made to fail, one at a time: it still ends, says so, and the next life has
 /// erased what was left before it begins.
 #[test]
-fn rst_3_a_trip_whose_step_fails_traps_and_the_next_life_sweeps() {
+fn rst_14_a_trip_whose_step_fails_traps_and_the_next_life_sweeps() {
     for (fault, step) in [
         ("cuMemsetD8Async=719", Step::ZeroKeys),
         ("cuMemsetD8Async:2=719", Step::ZeroWeights),
@@ -245,8 +246,10 @@ fn lea_2_a_tensor_is_lent_only_while_a_lease_admits_it() {
 #[test]
 fn rst_3_a_consumer_that_does_not_let_go_loses_its_context() {
     let (fake, owner, model) = (Fake::begin(), Owner::new(), model());
-    let config =
-        CudaConfig { deadline: Duration::from_millis(200), ..CudaConfig::new(owner.key(), 64 * MIB) };
+    let config = CudaConfig {
+        deadline: Duration::from_millis(200),
+        ..CudaConfig::new(owner.key(), 64 * MIB)
+    };
     let device = CudaDevice::open(config).unwrap();
     clean(&device);
     model.load(&device).unwrap();
@@ -262,7 +265,7 @@ fn rst_3_a_consumer_that_does_not_let_go_loses_its_context() {
 }
 
 #[test]
-fn rst_12_too_little_memory_and_no_gpu_are_told_before_anything_else() {
+fn rst_1_too_little_memory_and_no_gpu_are_told_before_anything_else() {
     let (fake, owner) = (Fake::begin(), Owner::new());
     for (fault, text) in [
         ("cuInit=100", "no device: no GPU on this machine"),

@@ -35,8 +35,8 @@ pub use hash::{
     hash, hash_label, manifest_digest, order_digest, provision_context, sealed_digest, share_digest,
 };
 pub use memory::{Heap, SecretMemory};
-pub use prefix::{dek_prefix, share_prefix};
 pub use owner::{OperatorKey, OwnerKey};
+pub use prefix::{dek_prefix, share_prefix};
 pub use sealed::{KekPublic, KekSecret};
 pub use soft::{Outage, SoftCustody};
 pub use suite::ByteSuite;

@@ -286,7 +286,11 @@ impl<S: ReadAt> Reader<S> {
             .map_err(|error| self.chunk_error(error, index)) // [SEAL-5]
     }
 
-    pub(crate) fn check_root(&self, header: &Header, digests: TagDigests) -> Result<(), WeightsError> {
+    pub(crate) fn check_root(
+        &self,
+        header: &Header,
+        digests: TagDigests,
+    ) -> Result<(), WeightsError> {
         let tags = std::iter::once(header.tags()).chain(&digests);
         let leaves = self.table.tensors.iter().zip(tags);
         let leaves: Vec<_> =

@@ -49,9 +49,8 @@ struct Link {
     child: Option<Child>,
 }
 
-static DRIVER: LazyLock<Mutex<Driver>> = LazyLock::new(|| {
-    Mutex::new(Driver { faults: Faults::of_environment(), ..Driver::default() })
-});
+static DRIVER: LazyLock<Mutex<Driver>> =
+    LazyLock::new(|| Mutex::new(Driver { faults: Faults::of_environment(), ..Driver::default() }));
 
 /// The driver of this process.
 pub fn driver() -> MutexGuard<'static, Driver> {
@@ -109,7 +108,13 @@ impl Driver {
     }
 
     /// Asks the GPU; a GPU that is gone ends every context.
-    pub fn ask(&mut self, call: Call, args: &[u64], payload: &[u8], out: &mut [u8]) -> Result<u64, u32> {
+    pub fn ask(
+        &mut self,
+        call: Call,
+        args: &[u64],
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<u64, u32> {
         let mut all: Arguments = [0; 6];
         all[..args.len()].copy_from_slice(args);
         let link = self.link.as_mut().ok_or(R::NOT_INITIALIZED)?;
@@ -180,7 +185,7 @@ fn beside_this_library() -> io::Result<PathBuf> {
     let path = std::fs::canonicalize(PathBuf::from(name.to_string_lossy().into_owned()))?;
     let folders = path.ancestors().skip(1).take(2);
     let mut programs = folders.map(|folder| folder.join("fake-gpu"));
-    programs.find(|program| program.exists()).ok_or_else(|| {
-        io::Error::other(format!("`fake-gpu` is not beside `{}`", path.display()))
-    })
+    programs
+        .find(|program| program.exists())
+        .ok_or_else(|| io::Error::other(format!("`fake-gpu` is not beside `{}`", path.display())))
 }

@@ -128,7 +128,12 @@ impl Driver {
         Ok(())
     }
 
-    fn run(&mut self, name: &str, [grid, threads, shared]: [u64; 3], args: &[u8]) -> Result<(), u32> {
+    fn run(
+        &mut self,
+        name: &str,
+        [grid, threads, shared]: [u64; 3],
+        args: &[u8],
+    ) -> Result<(), u32> {
         let met = self.faults.meet(&format!("kernel/{name}"));
         let mut dies = false;
         match carry_out(met, || dies = true) {

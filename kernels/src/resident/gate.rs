@@ -45,6 +45,16 @@ impl Gate {
         }
     }
 
+    /// The use goes on without its permit, until [`end`](Self::end) is called for it.
+    pub fn detach(permit: Permit<'_>) {
+        std::mem::forget(permit);
+    }
+
+    /// Ends a use that was detached. Once for each.
+    pub fn end(&self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+
     /// Lets no use begin from now on; true for the call that closed it.
     pub fn trip(&self) -> bool {
         self.0.fetch_or(TRIPPED, Ordering::AcqRel) & TRIPPED == 0
@@ -69,7 +79,7 @@ impl Gate {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         // Release: what the use did happens before what follows a quiet gate.
-        self.0.0.fetch_sub(1, Ordering::Release);
+        self.0.end();
     }
 }
 

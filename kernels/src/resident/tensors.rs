@@ -137,7 +137,8 @@ impl Desk {
     /// Opens one run at once, for tensor 0. [SEAL-4]
     pub fn open_now(&mut self, job: OpenJob, marked: &Marked<'_>) -> Result<(), DeviceError> {
         let described = describe(&[job])?;
-        let (tensors, tiles) = (self.put(described.tensors.bytes())?, self.put(described.tiles.bytes())?);
+        let (tensors, tiles) =
+            (self.put(described.tensors.bytes())?, self.put(described.tiles.bytes())?);
         let (launch, args) = described.launch(&self.stream, tensors, tiles, marked);
         self.launch(&launch, &args)
     }
@@ -160,7 +161,8 @@ impl Desk {
             self.launch(&launch, &args)?;
             let mut bytes = vec![0; settled.bytes()];
             self.fetch(settled, &mut bytes)?;
-            verdicts.extend(bytes.chunks_exact(sizes::SETTLED).map(|one| Settled::read(one).verdict()));
+            verdicts
+                .extend(bytes.chunks_exact(sizes::SETTLED).map(|one| Settled::read(one).verdict()));
         }
         Ok(verdicts)
     }

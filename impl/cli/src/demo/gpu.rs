@@ -61,12 +61,23 @@ pub fn attempts(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failur
     let all = CALLS.len();
     report.timed("read calls", start.elapsed(), "every call that could read, made by foreign code");
     let trip = crate::screen::duration(std::time::Duration::from_micros(slowest));
-    let detail = format!("{refused} of {all} refused before the driver; the slowest trip took {trip}");
-    report.check("read-calls-refused", "every call that reads trips and yields nothing", refused == all, detail);
+    let detail =
+        format!("{refused} of {all} refused before the driver; the slowest trip took {trip}");
+    report.check(
+        "read-calls-refused",
+        "every call that reads trips and yields nothing",
+        refused == all,
+        detail,
+    );
     let detail = format!("{zeros} of {all} trips saw every byte of device memory as zero");
     report.check("read-calls-zero", "every trip leaves zeros", zeros == all, detail);
     stage.load()?;
-    super::release::equal(stage, report, "tensors-equal-after", "released afresh, every tensor equals the source")
+    super::release::equal(
+        stage,
+        report,
+        "tensors-equal-after",
+        "released afresh, every tensor equals the source",
+    )
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -86,9 +97,8 @@ fn clean(stage: &Stage<'_>) -> Result<(), Failure> {
 /// The process that is the fake GPU of the device; `None` with real hardware.
 pub fn fake(stage: &Stage<'_>) -> Option<u32> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", stage.device.pid())).ok()?;
-    let children = tasks.filter_map(|task| {
-        std::fs::read_to_string(task.ok()?.path().join("children")).ok()
-    });
+    let children =
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok());
     let pids: Vec<u32> = children
         .flat_map(|line| line.split_whitespace().map(str::parse).collect::<Vec<_>>())
         .filter_map(Result::ok)

@@ -154,7 +154,8 @@ fn on_gpu(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u
     let Some(pid) = gpu::fake(stage) else { return Ok(0) };
     let found = gpu::look(pid, &secrets.needles(stage, None))?;
     let has = |name: &str| found.findings.iter().any(|finding| finding.needle == name);
-    let detail = format!("{} windows of plaintext in {}", found.found, screen::bytes(found.scanned));
+    let detail =
+        format!("{} windows of plaintext in {}", found.found, screen::bytes(found.scanned));
     report.check(
         "scan-gpu",
         "plaintext lies in the GPU's memory, where the same scan finds it",
@@ -169,7 +170,12 @@ pub fn gpu_is_wiped(stage: &Stage<'_>, report: &mut Report) -> Result<(), Failur
     let Some(pid) = gpu::fake(stage) else { return Ok(()) };
     let found = gpu::look(pid, &Secrets::of(stage)?.needles(stage, None))?;
     let (pass, detail) = verdict(std::slice::from_ref(&found), None);
-    report.check("gpu-wiped", "after the read the GPU's memory holds no key and no plaintext", pass, detail);
+    report.check(
+        "gpu-wiped",
+        "after the read the GPU's memory holds no key and no plaintext",
+        pass,
+        detail,
+    );
     Ok(())
 }
 

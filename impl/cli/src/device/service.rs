@@ -170,10 +170,8 @@ impl Service {
             return Err(Failure::refused("a simulated device has no driver to call"));
         };
         let before = device.last_trip().map(|trip| trip.reason);
-        let (tried, device) = tokio::task::spawn_blocking(move || {
-            (device.danger_attempt(&call), device)
-        })
-        .await?;
+        let (tried, device) =
+            tokio::task::spawn_blocking(move || (device.danger_attempt(&call), device)).await?;
         let (tried, trip) = (tried?, device.last_trip());
         let trip = trip.ok_or_else(|| Failure::refused("nothing tripped"))?;
         let micros = u64::try_from(trip.took.as_micros()).unwrap_or(u64::MAX);
@@ -194,7 +192,8 @@ impl Service {
     async fn serve(&self, slice: TensorSlice, key: [u8; 32]) -> Result<Value, Failure> {
         let admission = self.handle.call("admit", |device, now| device.admit(now)).await??;
         let device = self.device.clone();
-        let computed = tokio::task::spawn_blocking(move || device.gpu().compute(&slice, &key)).await?;
+        let computed =
+            tokio::task::spawn_blocking(move || device.gpu().compute(&slice, &key)).await?;
         let checksum = self.checked(computed).await?;
         let leave = move |device: &mut Device, now| device.release_output(now, &admission);
         self.handle.call("release_output", leave).await??;

@@ -63,13 +63,13 @@ impl SharedSuite {
         accelerator: &Accelerator,
     ) -> Option<Result<KeySlot, GpuError>> {
         where_secrets_are!(self,
-            resident => resident.dek(dek).map(Ok),
-            bytes => {
-                let stored = bytes.with_dek(dek, |key| accelerator.gpu().store_key(key));
-                // From here on the only copy lies in device memory.
-                bytes.erase(&Secrets { dek: Some(dek), ..Secrets::default() });
-                stored
-            })
+        resident => resident.dek(dek).map(Ok),
+        bytes => {
+            let stored = bytes.with_dek(dek, |key| accelerator.gpu().store_key(key));
+            // From here on the only copy lies in device memory.
+            bytes.erase(&Secrets { dek: Some(dek), ..Secrets::default() });
+            stored
+        })
     }
 
     /// Executes an erase effect. [RST-3]

@@ -107,7 +107,13 @@ fn out(to: u64, from: u64, bytes: usize) -> bool {
 }
 
 /// One side of a copy of rows: the base, and how far the rows reach.
-unsafe fn rows(copy: *const u64, base: usize, at: [usize; 2], pitch: usize, end: usize) -> (u64, u64) {
+unsafe fn rows(
+    copy: *const u64,
+    base: usize,
+    at: [usize; 2],
+    pitch: usize,
+    end: usize,
+) -> (u64, u64) {
     // SAFETY: the caller knows the layout of the description.
     let word = |i: usize| unsafe { *copy.add(i) };
     let (x, y) = (word(at[0]), word(at[1]));

@@ -66,7 +66,8 @@ pub fn touches(at: u64, bytes: u64) -> bool {
     }
     let end = at.saturating_add(bytes.max(1));
     RANGES.iter().any(|range| {
-        let (start, length) = (range.at.load(Ordering::Acquire), range.bytes.load(Ordering::Acquire));
+        let (start, length) =
+            (range.at.load(Ordering::Acquire), range.bytes.load(Ordering::Acquire));
         length > 0 && at < start.saturating_add(length) && start < end
     })
 }

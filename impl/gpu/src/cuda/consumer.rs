@@ -6,9 +6,13 @@
 //! into such memory: only measured code may run here. `docs/gpu.md` says what that means.
 
 use std::fmt;
+use std::sync::Arc;
 
+use split_custody_kernels::resident::{Gate, Secret};
+
+use crate::backend::TensorInfo;
 use crate::cuda::device::CudaDevice;
-use crate::cuda::life::lock;
+use crate::cuda::life::{Inner, lock};
 use crate::error::GpuError;
 
 /// A tensor, lent.
@@ -22,6 +26,41 @@ pub struct Borrowed<'a> {
     pub dtype: &'a str,
     /// Its shape.
     pub shape: &'a [u64],
+}
+
+/// A tensor lent for longer than a call: to C code. Taken back when dropped.
+pub struct Loan {
+    device: Arc<Inner>,
+    place: Secret,
+    tensor: TensorInfo,
+}
+
+impl Loan {
+    /// Its place in device memory.
+    pub fn address(&self) -> u64 {
+        self.place.danger_address()
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> u64 {
+        self.place.bytes() as u64
+    }
+
+    /// Its dtype, as in the file.
+    pub fn dtype(&self) -> &str {
+        &self.tensor.dtype
+    }
+
+    /// Its shape.
+    pub fn shape(&self) -> &[u64] {
+        &self.tensor.shape
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.device.gate.end();
+    }
 }
 
 /// Why a tensor was not lent.
@@ -76,10 +115,19 @@ impl CudaDevice {
         Ok(done)
     }
 
-    fn place(
-        &self,
-        tensor: &str,
-    ) -> Result<(split_custody_kernels::resident::Secret, crate::TensorInfo), GpuError> {
+    /// Lends a tensor until the loan is dropped. [LEA-2] [RST-5]
+    pub fn borrow_tensor(&self, tensor: &str) -> Result<Loan, NotLent> {
+        if !(lock(&self.0.lease))() {
+            return Err(NotLent::NoLease); // [LEA-2]
+        }
+        let permit = self.0.gate.enter().ok_or(NotLent::Device(GpuError::Tainted))?; // [RST-1]
+        let (place, tensor) = self.place(tensor).map_err(NotLent::Device)?;
+        // From here on the loan counts.
+        Gate::detach(permit);
+        Ok(Loan { device: self.0.clone(), place, tensor })
+    }
+
+    fn place(&self, tensor: &str) -> Result<(Secret, TensorInfo), GpuError> {
         let mut hold = lock(&self.0.hold);
         let hold = hold.as_mut().ok_or(GpuError::Tainted)?;
         let mark = self.0.mark()?;

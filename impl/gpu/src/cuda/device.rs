@@ -17,8 +17,8 @@ use crate::cuda::trip::{Reason, TripReport};
 use crate::cuda::watch;
 use crate::error::GpuError;
 use crate::incarnation::{Incarnation, Mark};
-use crate::sim::Bus;
 use crate::mac::{OwnerKey, SignedNonce, slice_prefix, tensor_prefix};
+use crate::sim::Bus;
 
 /// What a CUDA device is made with.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! What in the environment would let others read the GPU through the driver, before it is opened.
 //!
 //! Chapter 70. Core dumps of the GPU, code that the driver loads into this process, debuggers: each is
-//! refused by name. It does not stop root. [RST-2]
+//! refused by name. It does not stop root. [RST-12]
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -19,10 +19,9 @@ pub enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Variable(name) => write!(
-                f,
-                "environment variable `{name}` lets others read device memory: unset it"
-            ),
+            Self::Variable(name) => {
+                write!(f, "environment variable `{name}` lets others read device memory: unset it")
+            }
             Self::Traced(pid) => write!(f, "process {pid} traces this one: detach it"),
         }
     }

@@ -126,10 +126,7 @@ impl Inner {
     }
 
     /// What there is, or a new beginning: another context, all free memory swept, room for keys.
-    pub(super) fn begin<'h>(
-        &self,
-        hold: &'h mut Option<Hold>,
-    ) -> Result<&'h mut Hold, GpuError> {
+    pub(super) fn begin<'h>(&self, hold: &'h mut Option<Hold>) -> Result<&'h mut Hold, GpuError> {
         if self.stranded.load(Ordering::SeqCst) {
             return Err(GpuError::Stranded);
         }
@@ -140,7 +137,7 @@ impl Inner {
                 None => context.insert(Context::open()?).clone(),
             };
             let mut desk = Desk::new(&context, DESK_BYTES)?;
-            self.swept.store(sweep(&context, &mut desk)?, Ordering::SeqCst); // [RST-3]
+            self.swept.store(sweep(&context, &mut desk)?, Ordering::SeqCst); // [RST-14]
             let keys = KeyArea::create(&context)?;
             watch::guard(keys.whole());
             *hold = Some(Hold { weights: None, keys, desk, context });

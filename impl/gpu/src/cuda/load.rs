@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use split_custody_kernels::resident::{
-    Desk, DeriveJob, Guarded, Marked, Open, OpenJob, Public, Ring, SCHEDULE_BYTES, Secret, Slot,
+    DeriveJob, Desk, Guarded, Marked, Open, OpenJob, Public, Ring, SCHEDULE_BYTES, Secret, Slot,
     Target,
 };
 use split_custody_kernels::{CHUNK_BYTES, STRIDE_BYTES, TAG_BYTES};
@@ -122,8 +122,8 @@ fn make_room(hold: &mut Hold, bytes: usize) -> Result<(), Option<u64>> {
     if let Some(small) = hold.weights.take() {
         watch::unguard(small.memory.whole());
     }
-    let memory = Guarded::create(&hold.context, bytes)
-        .map_err(|_| hold.context.free_memory().ok())?;
+    let memory =
+        Guarded::create(&hold.context, bytes).map_err(|_| hold.context.free_memory().ok())?;
     watch::guard(memory.whole());
     hold.weights = Some(Weights { memory, model: None });
     Ok(())

@@ -14,6 +14,8 @@
 //!   Clean --trip--> Tripped: no context, no memory --zeroise--> Zeroised --scrub (sweeps)--> …
 //! ```
 
+#[allow(unsafe_code)]
+pub mod abi;
 mod consumer;
 mod device;
 mod environment;
@@ -29,7 +31,7 @@ mod trip;
 mod watch;
 mod weights;
 
-pub use consumer::{Borrowed, NotLent};
+pub use consumer::{Borrowed, Loan, NotLent};
 pub use device::{CudaConfig, CudaDevice};
 pub use environment::Refused;
 pub use trip::{Reason, Step, StepReport, TripReport};

@@ -3,7 +3,7 @@
 //! Chapter 70. Uses are blocked first, so nothing new touches what is being wiped; then keys, then
 //! weights are overwritten and seen to be zero; then the memory is unmapped and given back; then the
 //! context ends, and with it whatever else there was. A step that fails ends the context by a trap
-//! first. [RST-2] [RST-3] It does not begin a new life: the device machine does.
+//! first. [RST-2] [RST-3] [RST-13] It does not begin a new life: the device machine does.
 
 use std::fmt;
 use std::sync::mpsc;
@@ -104,7 +104,7 @@ impl TripReport {
 
 impl Inner {
     /// Trips, unless somebody did before. Returns when it is over, for whoever began it and for whoever
-    /// came second: no caller goes on while memory is still there.
+    /// came second: no caller goes on while memory is still there. [RST-13]
     pub(super) fn trip(&self, reason: Reason) {
         let first = self.gate.trip();
         let _one = lock(&self.tripping);

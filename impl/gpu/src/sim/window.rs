@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-
 /// What a host read does to the device.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OnHostRead {

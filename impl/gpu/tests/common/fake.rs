@@ -68,7 +68,8 @@ impl Fake {
 
 /// The GPU's process: whose standard input is a socket of ours.
 pub fn gpu_process() -> u32 {
-    let children = |task: PathBuf| std::fs::read_to_string(task.join("children")).unwrap_or_default();
+    let children =
+        |task: PathBuf| std::fs::read_to_string(task.join("children")).unwrap_or_default();
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let pids: Vec<u32> = tasks
         .flat_map(|task| {

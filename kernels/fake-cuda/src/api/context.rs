@@ -53,7 +53,11 @@ pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, length: c_int, _devi
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, what: c_uint, _device: c_int) -> u32 {
+pub unsafe extern "C" fn cuDeviceGetAttribute(
+    value: *mut c_int,
+    what: c_uint,
+    _device: c_int,
+) -> u32 {
     call("cuDeviceGetAttribute", |_| {
         let (major, minor) = capability();
         let found = match what {
@@ -136,7 +140,10 @@ pub extern "C" fn cuCtxSynchronize() -> u32 {
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(context: *mut *mut c_void, _device: c_int) -> u32 {
+pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(
+    context: *mut *mut c_void,
+    _device: c_int,
+) -> u32 {
     call("cuDevicePrimaryCtxRetain", |driver| {
         let number = match driver.primary {
             Some(number) => number,

@@ -16,7 +16,12 @@ pub extern "C" fn cuMemsetD8_v2(at: u64, value: c_uchar, bytes: usize) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn cuMemsetD8Async(at: u64, value: c_uchar, bytes: usize, stream: *mut c_void) -> u32 {
+pub extern "C" fn cuMemsetD8Async(
+    at: u64,
+    value: c_uchar,
+    bytes: usize,
+    stream: *mut c_void,
+) -> u32 {
     call_in_context("cuMemsetD8Async", |driver, context| {
         let work = Work::Fill { at, value, bytes: bytes as u64 };
         driver.put(context, stream as u64, work)
@@ -59,7 +64,12 @@ pub extern "C" fn cuMemcpyDtoD_v2(to: u64, from: u64, bytes: usize) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: *mut c_void) -> u32 {
+pub extern "C" fn cuMemcpyDtoDAsync_v2(
+    to: u64,
+    from: u64,
+    bytes: usize,
+    stream: *mut c_void,
+) -> u32 {
     later("cuMemcpyDtoDAsync_v2", to, from, bytes, stream)
 }
 
@@ -74,7 +84,13 @@ pub extern "C" fn cuMemcpyAsync(to: u64, from: u64, bytes: usize, stream: *mut c
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn cuMemcpyPeer(to: u64, _: *mut c_void, from: u64, _: *mut c_void, bytes: usize) -> u32 {
+pub extern "C" fn cuMemcpyPeer(
+    to: u64,
+    _: *mut c_void,
+    from: u64,
+    _: *mut c_void,
+    bytes: usize,
+) -> u32 {
     now("cuMemcpyPeer", to, from, bytes)
 }
 
@@ -264,9 +280,7 @@ pub extern "C" fn cuMemPrefetchAsync_v2(
 #[unsafe(no_mangle)]
 pub extern "C" fn cuMemcpyDtoA_v2(_array: *mut c_void, _at: usize, from: u64, bytes: usize) -> u32 {
     // There are no arrays; reading the source is what counts.
-    call_in_context("cuMemcpyDtoA_v2", |driver, _| {
-        driver.read(&mut vec![0; bytes], from).map(drop)
-    })
+    call_in_context("cuMemcpyDtoA_v2", |driver, _| driver.read(&mut vec![0; bytes], from).map(drop))
 }
 
 #[unsafe(no_mangle)]
@@ -305,9 +319,7 @@ impl Driver {
             return Ok(());
         }
         match (self.is_device(to), self.is_device(from)) {
-            (true, true) => {
-                self.ask(Call::Copy, &[to, from, bytes as u64], &[], &mut []).map(drop)
-            }
+            (true, true) => self.ask(Call::Copy, &[to, from, bytes as u64], &[], &mut []).map(drop),
             (true, false) => {
                 // SAFETY: an address that is not the device's is the caller's memory.
                 let from = unsafe { std::slice::from_raw_parts(from as *const u8, bytes) };

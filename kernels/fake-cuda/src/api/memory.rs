@@ -142,7 +142,11 @@ pub unsafe extern "C" fn cuMemSetAccess(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemHostAlloc(pointer: *mut *mut c_void, bytes: usize, _flags: c_uint) -> u32 {
+pub unsafe extern "C" fn cuMemHostAlloc(
+    pointer: *mut *mut c_void,
+    bytes: usize,
+    _flags: c_uint,
+) -> u32 {
     call_in_context("cuMemHostAlloc", |_, _| {
         // The length lies before what is given out.
         let layout = host_layout(bytes)?;

@@ -76,7 +76,11 @@ pub extern "C" fn cuEventRecord(event: *mut c_void, stream: *mut c_void) -> u32 
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn cuStreamWaitEvent(stream: *mut c_void, event: *mut c_void, _flags: c_uint) -> u32 {
+pub extern "C" fn cuStreamWaitEvent(
+    stream: *mut c_void,
+    event: *mut c_void,
+    _flags: c_uint,
+) -> u32 {
     call_in_context("cuStreamWaitEvent", |driver, context| {
         let event = event as u64;
         let number = driver.queues.events.get(&event).ok_or(R::INVALID_HANDLE)?.recorded;

@@ -28,9 +28,8 @@ fn main() -> std::io::Result<()> {
         Some(path) => {
             let listener = UnixListener::bind(path)?;
             // Whoever started it waits for this line.
-            File::create("/dev/stdout").and_then(|mut out| {
-                std::io::Write::write_all(&mut out, b"ready\n")
-            })?;
+            File::create("/dev/stdout")
+                .and_then(|mut out| std::io::Write::write_all(&mut out, b"ready\n"))?;
             std::thread::scope(|scope| {
                 for (number, stream) in listener.incoming().enumerate() {
                     let (stream, memory) = (stream?, &memory);

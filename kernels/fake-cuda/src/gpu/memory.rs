@@ -148,8 +148,7 @@ impl Memory {
             return Err(R::INVALID_VALUE);
         }
         self.mapped.remove(&address);
-        let flags =
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
         // The addresses stay reserved, and whoever follows them ends.
         map(address as *mut _, bytes, libc::PROT_NONE, flags, None)
             .map_err(|_| R::OUT_OF_MEMORY)?;
@@ -181,8 +180,12 @@ impl Memory {
     /// A client ends: everything of its is free, with what is in it.
     pub fn end_client(&mut self, client: u64) {
         self.drop_allocated(|a| a.client == client);
-        let mine: Vec<_> =
-            self.mapped.iter().filter(|(_, m)| m.client == client).map(|(a, m)| (*a, m.bytes)).collect();
+        let mine: Vec<_> = self
+            .mapped
+            .iter()
+            .filter(|(_, m)| m.client == client)
+            .map(|(a, m)| (*a, m.bytes))
+            .collect();
         for (address, bytes) in mine {
             // It is ours and mapped, so it can be unmapped.
             let _ = self.unmap(address, bytes);

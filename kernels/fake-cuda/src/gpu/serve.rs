@@ -94,7 +94,13 @@ fn copy(memory: &mut Memory, to: u64, from: u64, bytes: u64) -> Result<u64, u32>
     Ok(0)
 }
 
-fn launch(memory: &mut Memory, grid: u64, threads: u64, shared: u64, payload: &[u8]) -> Result<u64, u32> {
+fn launch(
+    memory: &mut Memory,
+    grid: u64,
+    threads: u64,
+    shared: u64,
+    payload: &[u8],
+) -> Result<u64, u32> {
     let name = CStr::from_bytes_until_nul(payload).map_err(|_| R::INVALID_VALUE)?;
     let args = &payload[name.count_bytes() + 1..];
     // Aligned as the kernel's struct is.
