@@ -49,7 +49,7 @@ fn lea_2_the_c_abi_lends_only_under_a_lease() {
     assert_eq!(borrow(handle, "no such tensor", &mut tensor), NO_TENSOR);
     assert_eq!(borrow(ptr::null(), "size-4096-0", &mut tensor), BAD_ARGUMENT);
     assert_eq!(borrow(handle, "size-4096-0", &mut tensor), 0);
-    assert!(tensor.address % 256 == 0 && tensor.address != 0 && tensor.bytes == 4096);
+    assert!(tensor.address.is_multiple_of(256) && tensor.address != 0 && tensor.bytes == 4096);
     // SAFETY: lent above; the second is of one that was taken back.
     unsafe {
         sc_return(&mut tensor);
