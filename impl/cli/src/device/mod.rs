@@ -1,6 +1,7 @@
 //! `custody device`: a device's process. TLS ends here, keys and plaintext stay here.
 
 mod accelerator;
+mod attempt;
 mod backend;
 mod receipts;
 #[cfg(feature = "cuda")]

@@ -20,6 +20,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
 use super::accelerator::Accelerator;
+use super::attempt;
 use super::backend::{Desk, Wanted};
 use super::receipts::Receipts;
 use crate::control::{Answer, DeviceAsk};
@@ -58,7 +59,7 @@ impl Service {
                 let key = unhex(&key).map_err(Failure::Refused)?;
                 self.serve(TensorSlice { tensor, range: start..end }, key).await
             }
-            DeviceAsk::Attempt { call } => self.attempt(call).await,
+            DeviceAsk::Attempt { call } => attempt::run(self.device.clone(), call).await,
             DeviceAsk::Receipts => {
                 let receipts: Vec<String> = self.receipts.all().iter().map(|r| hex(r)).collect();
                 Ok(json!(receipts))
@@ -161,31 +162,6 @@ impl Service {
         let proofs: Vec<Value> =
             proofs.iter().map(|p| json!({ "name": p.name, "mac": hex(&p.mac) })).collect();
         Ok(json!(proofs))
-    }
-
-    /// Lets foreign code try to read, and says how it went. The trip tells the machine by itself.
-    #[cfg(feature = "cuda")]
-    async fn attempt(&self, call: String) -> Result<Value, Failure> {
-        let Accelerator::Cuda(device) = self.device.clone() else {
-            return Err(Failure::refused("a simulated device has no driver to call"));
-        };
-        let before = device.last_trip().map(|trip| trip.reason);
-        let (tried, device) =
-            tokio::task::spawn_blocking(move || (device.danger_attempt(&call), device)).await?;
-        let (tried, trip) = (tried?, device.last_trip());
-        let trip = trip.ok_or_else(|| Failure::refused("nothing tripped"))?;
-        let micros = u64::try_from(trip.took.as_micros()).unwrap_or(u64::MAX);
-        Ok(json!({
-            "refused": tried.is_refused(), "result": tried.result, "yielded": tried.yielded,
-            "tripped": before != Some(trip.reason.clone()), "reason": trip.reason.to_string(),
-            "scrubbed": trip.scrubbed, "failed": trip.failed(), "micros": micros,
-            "interposed": device.is_interposed(),
-        }))
-    }
-
-    #[cfg(not(feature = "cuda"))]
-    async fn attempt(&self, _: String) -> Result<Value, Failure> {
-        Err(Failure::refused("a simulated device has no driver to call"))
     }
 
     /// Admitted, computed, and let out only while leases still count. [LEA-2] [LEA-3]

@@ -99,7 +99,7 @@ impl Inner {
         }
     }
 
-    /// Runs an operation of a clean incarnation. A mark that differs taints. [RST-5]
+    /// Runs an operation of a clean incarnation. A mark that differs trips. [RST-5]
     pub(super) fn clean<T>(
         &self,
         run: impl FnOnce(&mut Hold, &Mark) -> Result<T, GpuError>,
@@ -108,19 +108,20 @@ impl Inner {
         let mut hold = lock(&self.hold);
         let mark = self.mark()?;
         let done = run(hold.as_mut().ok_or(GpuError::Tainted)?, &mark);
-        if matches!(done, Err(GpuError::Tamper)) {
-            *lock(&self.life) = Life::Tainted; // [RST-2]
-        }
         drop((hold, permit));
         self.noticed(done)
     }
 
-    /// A driver that failed is not relied on: the device trips, and the caller has its error.
+    /// A driver that failed is not relied on, and a mark that differs is tampering: the device trips,
+    /// and the caller has its error.
     pub(super) fn noticed<T>(&self, done: Result<T, GpuError>) -> Result<T, GpuError> {
         if let Err(GpuError::Device(OperationError::Device(error))) = &done
             && !matches!(error, DeviceError::OutOfMemory | DeviceError::OutOfBounds { .. })
         {
             self.trip(Reason::Driver { why: error.to_string() });
+        }
+        if matches!(done, Err(GpuError::Tamper)) {
+            self.trip(Reason::Mark); // [RST-2]
         }
         done
     }

@@ -86,7 +86,7 @@ impl Memory {
     }
 
     pub fn create(&mut self, client: u64, bytes: u64) -> Result<u64, u32> {
-        if bytes % GRANULE != 0 {
+        if !bytes.is_multiple_of(GRANULE) {
             return Err(R::INVALID_VALUE);
         }
         let (offset, bytes) = self.take(bytes)?;

@@ -79,7 +79,7 @@ fn answer<'m>(
         }
         Call::Info => {
             let (free, all) = memory.info();
-            (free / 4096) << 32 | all / 4096
+            ((free / 4096) << 32) | (all / 4096)
         }
         Call::Die => 0,
     };
