@@ -93,3 +93,24 @@ fn rst_4_a_gate_reopens_only_when_quiet() {
         launch.join().unwrap();
     });
 }
+
+#[test]
+fn rst_3_a_detached_use_holds_the_gate_until_it_ends() {
+    loom::model(|| {
+        let memory = opened();
+        Gate::detach(memory.gate.enter().unwrap());
+        let consumer = {
+            let memory = memory.clone();
+            thread::spawn(move || {
+                memory.bytes.with_mut(|bytes| unsafe { *bytes = 7 });
+                memory.gate.end();
+            })
+        };
+        memory.gate.trip();
+        while !memory.gate.is_quiet() {
+            thread::yield_now();
+        }
+        memory.bytes.with_mut(|bytes| unsafe { *bytes = 0 });
+        consumer.join().unwrap();
+    });
+}

@@ -81,12 +81,12 @@ impl Driver {
         if let Some(result) = self.contexts.get(&stream.0).and_then(|context| context.ended) {
             return Err(result);
         }
-        self.work(work).map_err(|result| {
+        if let Err(result) = self.work(work) {
             if let Some(context) = self.contexts.get_mut(&stream.0) {
                 context.ended = Some(result);
             }
-            result
-        })?;
+            return Err(result);
+        }
         Ok(true)
     }
 
