@@ -7,13 +7,15 @@ use std::path::Path;
 use std::process::Command;
 use std::ptr;
 
-use common::fake::Fake;
+use common::fake::{Fake, gpu_process};
 use common::{Model, Owner, clean};
+use split_custody_gpu::GpuDevice;
 use split_custody_gpu::cuda::CudaDevice;
 use split_custody_gpu::cuda::abi::{
     DlManagedTensor, free_abi, sc_borrow, sc_borrow_dlpack, sc_device, sc_read, sc_return,
     sc_tensor,
 };
+use split_custody_gpu::scan::{Needle, scan_process};
 
 const NO_LEASE: i32 = 1;
 const TAINTED: i32 = 2;
@@ -98,6 +100,28 @@ fn lea_2_dlpack_describes_the_tensor_and_its_deleter_takes_it_back() {
     assert!(!device.last_trip().unwrap().failed());
     // SAFETY: every loan was taken back.
     unsafe { free_abi(handle) };
+}
+
+#[test]
+fn lea_5_when_leases_end_what_is_lent_is_zero() {
+    let (fake, model) = (Fake::begin(), Model::of_sizes(&[300_000]));
+    let device = served(&fake, &model);
+    device.lease(|| true);
+    let handle = device.clone().into_abi();
+    let needle = || [Needle::new("plaintext", model.bytes("size-300000-0"))];
+    let lies_there = || !scan_process(gpu_process(), &needle()).unwrap().findings.is_empty();
+    let mut tensor = empty();
+    assert_eq!(borrow(handle, "size-300000-0", &mut tensor), 0);
+    assert!(lies_there());
+    // What the device machine has done when fewer than k leases count, while the consumer still holds on.
+    device.erase_model().unwrap();
+    assert!(!lies_there());
+    assert_eq!(borrow(handle, "size-300000-0", &mut empty()), NO_TENSOR);
+    // SAFETY: lent above; afterwards every loan was taken back.
+    unsafe {
+        sc_return(&mut tensor);
+        free_abi(handle);
+    }
 }
 
 /// The header is C, and its struct is ours.
