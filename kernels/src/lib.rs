@@ -41,6 +41,9 @@ mod message;
 pub mod operations;
 mod portable;
 pub mod prebuilt;
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code)]
+pub mod resident;
 #[cfg(feature = "shim")]
 pub mod shim;
 

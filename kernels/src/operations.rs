@@ -156,6 +156,9 @@ pub enum OperationError {
     /// The integrity check of a wrapped key failed.
     #[error("wrapped key does not open under this key")]
     WrapWrong,
+    /// The digest of a secret is not the expected one. [QRM-2] [QRM-3]
+    #[error("commitment is wrong")]
+    CommitmentWrong,
     /// No shares, or a share index that is zero or repeated.
     #[error("share indices are zero, repeated or missing")]
     IndexWrong,

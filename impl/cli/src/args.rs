@@ -34,7 +34,7 @@ pub enum Command {
     Custodian(CustodianArgs),
     /// Run a node: the host's relay and issuer
     Node(NodeArgs),
-    /// Run a (simulated) device
+    /// Run a device
     Device(DeviceArgs),
     /// Give custodians their shares and activate them
     Provision(ProvisionArgs),
@@ -260,6 +260,9 @@ pub struct DeviceArgs {
     /// The node's socket
     #[arg(long, value_name = "PATH")]
     pub node: PathBuf,
+    /// The accelerator: simulated, or the first NVIDIA GPU
+    #[arg(long, value_enum, default_value_t = GpuArg::Sim)]
+    pub gpu: GpuArg,
     #[arg(long, value_enum, default_value_t = HostReadArg::Reset)]
     pub on_host_read: HostReadArg,
     /// The control socket; `control.sock` in the folder, where none is named

@@ -41,6 +41,10 @@ pub enum DeviceAsk {
         end: u64,
         key: String,
     },
+    /// Tries one call of the driver upon guarded memory, as foreign code would. It trips.
+    Attempt {
+        call: String,
+    },
     /// The signed grants, without the shares.
     Receipts,
 }

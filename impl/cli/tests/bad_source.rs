@@ -213,9 +213,6 @@ fn usage_is_exit_code_2_and_absent_hardware_3() {
     let here = Path::new(".");
     assert_eq!(custody(here, &["seal"]).status.code(), Some(2));
     assert_eq!(custody(here, &["demo", "--hsm", "stone"]).status.code(), Some(2));
-    let cuda = custody(here, &["demo", "--gpu", "cuda"]);
-    assert_eq!(cuda.status.code(), Some(3));
-    assert!(stderr(&cuda).contains("not in this build"));
     let pkcs11 = custody(here, &["demo", "--hsm", "pkcs11:/usr/lib/none.so"]);
     assert_eq!(pkcs11.status.code(), Some(3));
     assert!(stderr(&pkcs11).contains("`/usr/lib/none.so`: no such module"));

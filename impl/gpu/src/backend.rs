@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use split_custody_weights::{SealedTable, Threads};
 
@@ -59,6 +60,8 @@ pub struct Load<'a> {
     pub dek: KeySlot,
     /// How many threads may work.
     pub threads: Threads,
+    /// Set when the load is to be given up: a lease ended. It fails soon then. [LEA-5]
+    pub cancel: &'a AtomicBool,
     /// Called from those threads as tensors appear.
     pub progress: &'a (dyn Fn(Progress) + Sync),
 }

@@ -5,6 +5,10 @@
 
 use std::io;
 
+#[cfg(feature = "cuda")]
+use split_custody_kernels::device::DeviceError;
+#[cfg(feature = "cuda")]
+use split_custody_kernels::operations::OperationError;
 use split_custody_weights::WeightsError;
 
 /// Why a device operation did not happen.
@@ -88,4 +92,54 @@ pub enum GpuError {
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     NoRandomness,
+    /// There is no GPU to use here.
+    #[cfg(feature = "cuda")]
+    #[error("no device: {0}")]
+    NoDevice(DeviceError),
+    /// The environment would let others read device memory. [RST-12]
+    #[cfg(feature = "cuda")]
+    #[error("refused to open the device: {0}")]
+    Refused(crate::cuda::Refused),
+    /// The driver or the GPU did not do its work.
+    #[cfg(feature = "cuda")]
+    #[error("device failed")]
+    Device(#[source] OperationError),
+    /// A read of guarded memory was asked for. The device has tripped. [RST-2]
+    #[error("device memory is not for reading: the device has tripped")]
+    ReadDenied,
+    /// A use did not end in time.
+    #[error("a use of device memory did not end")]
+    InUse,
+    /// Memory is left that this process can neither erase nor give back: it has to end.
+    #[error("device memory cannot be erased by this process: it has to end")]
+    Stranded,
+}
+
+#[cfg(feature = "cuda")]
+impl From<OperationError> for GpuError {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::MarkMismatch => Self::Tamper, // [RST-2]
+            error => Self::Device(error),
+        }
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl From<DeviceError> for GpuError {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error.into())
+    }
+}
+
+/// An error and what caused it, outermost first.
+#[cfg(feature = "cuda")]
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(&format!(": {source}"));
+        next = source.source();
+    }
+    text
 }

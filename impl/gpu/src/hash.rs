@@ -2,7 +2,7 @@
 //!
 //! Chapter 10. A frame is the length as four big-endian bytes, then the bytes. [WIRE-5]
 
-use ring::{digest, hmac};
+use ring::digest;
 
 /// Something that absorbs bytes.
 pub(crate) trait Framed {
@@ -22,12 +22,6 @@ pub(crate) trait Framed {
 }
 
 impl Framed for digest::Context {
-    fn update_plain(&mut self, bytes: &[u8]) {
-        self.update(bytes);
-    }
-}
-
-impl Framed for hmac::Context {
     fn update_plain(&mut self, bytes: &[u8]) {
         self.update(bytes);
     }

@@ -4,7 +4,8 @@
 //! device machine: [`zeroise`](GpuDevice::zeroise), [`scrub`](GpuDevice::scrub),
 //! [`plant`](GpuDevice::plant), [`load`](GpuDevice::load), [`compute`](GpuDevice::compute). [`sim`]
 //! is the backend without hardware: its memory is `memfd_secret` pages where the kernel has them,
-//! and its bus is a [`Window`](sim::Window) that answers every read with a refusal.
+//! and its bus is a [`Window`](sim::Window) that answers every read with a refusal. `cuda` (a feature)
+//! is the backend on an NVIDIA GPU.
 //!
 //! When a load returns, every tensor was opened whole, in memory that was scrubbed and verified in
 //! this incarnation. [RST-5] [SEAL-9] When an operation fails, what it had opened is zeroed.
@@ -21,6 +22,8 @@
 #![warn(missing_docs)]
 
 mod backend;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 mod harden;
 mod hash;

@@ -32,6 +32,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) dek: &'a Dek,
     pub(crate) threads: Threads,
     pub(crate) stop: &'a AtomicBool,
+    pub(crate) cancel: &'a AtomicBool,
     pub(crate) progress: &'a (dyn Fn(Progress) + Sync),
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn open_into(
         buffers: Buffers::new(regions),
         opened: AtomicU64::new(0),
         stop: opening.stop,
+        cancel: opening.cancel,
         progress: opening.progress,
     };
     let Opening { reader, header, dek, threads, .. } = opening;
@@ -75,6 +77,7 @@ struct Watched<'a, 'r> {
     opened: AtomicU64,
     total: u64,
     stop: &'a AtomicBool,
+    cancel: &'a AtomicBool,
     progress: &'a (dyn Fn(Progress) + Sync),
 }
 
@@ -86,7 +89,7 @@ impl Destination for Watched<'_, '_> {
         fill: &mut dyn FnMut(&mut [u8]),
     ) -> io::Result<()> {
         // The keys are gone: open nothing more. The regions are zeroed by whoever owns them. [RST-3]
-        if self.stop.load(Ordering::SeqCst) {
+        if self.stop.load(Ordering::SeqCst) || self.cancel.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let length = range.end - range.start;

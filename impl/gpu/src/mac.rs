@@ -13,24 +13,37 @@ use crate::incarnation::Incarnation;
 
 /// HMAC-SHA-256 under the request's key, over the slice and where it lies.
 pub fn slice_checksum(key: &[u8; 32], tensor: &str, offset: u64, bytes: &[u8]) -> [u8; 32] {
-    let mut mac = keyed(key);
-    mac.update_framed(label::USE);
-    mac.update_framed(tensor.as_bytes());
-    mac.update_integer(offset);
-    finish(mac, bytes)
+    finish(key, &slice_prefix(tensor, offset, bytes.len() as u64), bytes)
+}
+
+/// What goes before the bytes of a slice. The length goes last, in eight bytes, because tensors may
+/// pass 4 GiB.
+pub(crate) fn slice_prefix(tensor: &str, offset: u64, length: u64) -> Vec<u8> {
+    let mut prefix = Vec::new();
+    prefix.update_framed(label::USE);
+    prefix.update_framed(tensor.as_bytes());
+    prefix.update_integer(offset);
+    prefix.update_integer(length);
+    prefix
 }
 
 /// HMAC-SHA-256 under the owner's nonce, over name, dtype, shape and contents of a tensor.
 pub fn tensor_mac(nonce: &[u8; 32], tensor: &TensorInfo, bytes: &[u8]) -> [u8; 32] {
-    let mut mac = keyed(nonce);
-    mac.update_framed(label::PROOF);
-    mac.update_framed(tensor.name.as_bytes());
-    mac.update_framed(tensor.dtype.as_bytes());
-    mac.update_integer(tensor.shape.len() as u64);
+    finish(nonce, &tensor_prefix(tensor, bytes.len() as u64), bytes)
+}
+
+/// What goes before the bytes of a tensor.
+pub(crate) fn tensor_prefix(tensor: &TensorInfo, length: u64) -> Vec<u8> {
+    let mut prefix = Vec::new();
+    prefix.update_framed(label::PROOF);
+    prefix.update_framed(tensor.name.as_bytes());
+    prefix.update_framed(tensor.dtype.as_bytes());
+    prefix.update_integer(tensor.shape.len() as u64);
     for dimension in &tensor.shape {
-        mac.update_integer(*dimension);
+        prefix.update_integer(*dimension);
     }
-    finish(mac, bytes)
+    prefix.update_integer(length);
+    prefix
 }
 
 /// The bytes that the owner signs (ES256) to ask for a proof.
@@ -69,13 +82,9 @@ impl OwnerKey {
     }
 }
 
-fn keyed(key: &[u8; 32]) -> hmac::Context {
-    hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key))
-}
-
-/// The length goes first, in eight bytes, because tensors may pass 4 GiB.
-fn finish(mut mac: hmac::Context, bytes: &[u8]) -> [u8; 32] {
-    mac.update_integer(bytes.len() as u64);
+fn finish(key: &[u8; 32], prefix: &[u8], bytes: &[u8]) -> [u8; 32] {
+    let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    mac.update(prefix);
     mac.update(bytes);
     let mut out = [0; 32];
     out.copy_from_slice(mac.sign().as_ref());

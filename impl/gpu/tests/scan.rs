@@ -139,11 +139,13 @@ fn hold_on_a_device(folder: &Path) {
     File::open(folder.join("dek")).unwrap().read_exact(&mut dek).unwrap();
     let slot = device.store_key(&dek).unwrap();
     dek.zeroize();
+    let cancel = std::sync::atomic::AtomicBool::new(false);
     let load = Load {
         sealed: &folder.join("model.sealed.safetensors"),
         table: &table_from(&fs::read(folder.join("table")).unwrap()),
         dek: slot,
         threads: Threads::all(),
+        cancel: &cancel,
         progress: &|_| {},
     };
     device.load(&load).unwrap();

@@ -9,7 +9,8 @@ use std::sync::{Arc, mpsc};
 
 use common::{MIB, Model, Owner, clean, sim};
 use split_custody_gpu::sim::{
-    Answer, HostPort, HostRead, KEY_BYTES_MAX, KEY_SLOTS, OnHostRead, SimConfig, SimDevice, Window,
+    Answer, Bus, HostPort, HostRead, KEY_BYTES_MAX, KEY_SLOTS, OnHostRead, SimConfig, SimDevice,
+    Window,
 };
 use split_custody_gpu::{GpuDevice, GpuError, Load, TensorSlice};
 use split_custody_weights::Threads;
@@ -25,7 +26,8 @@ fn rst_2_a_host_read_under_reset_is_refused_and_traps_first() {
     let (told, hears) = mpsc::channel();
     let path = model.folder().join("bus");
     let on_read = move |read| told.send(read).unwrap();
-    let window = Window::open(&path, device.resettable(), OnHostRead::Reset, on_read).unwrap();
+    let window =
+        Window::open(&path, Box::new(device.resettable()), OnHostRead::Reset, on_read).unwrap();
     let answer = HostPort::connect(&path).unwrap().read(64, 4096).unwrap();
     assert_eq!(answer, Answer::Refused);
     let expected = HostRead { offset: 64, length: 4096 };
@@ -41,7 +43,8 @@ fn rst_8_a_host_read_under_block_is_refused_and_nothing_happens() {
     model.load(&device).unwrap();
     let path = model.folder().join("bus");
     let on_read = |_| panic!("under Block nobody is told");
-    let window = Window::open(&path, device.resettable(), OnHostRead::Block, on_read).unwrap();
+    let window =
+        Window::open(&path, Box::new(device.resettable()), OnHostRead::Block, on_read).unwrap();
     let mut host = HostPort::connect(&path).unwrap();
     assert_eq!(host.read(0, u32::MAX).unwrap(), Answer::Refused);
     assert_eq!(host.read(u64::MAX, 0).unwrap(), Answer::Refused);
@@ -58,7 +61,8 @@ fn rst_2_a_reset_behind_the_drivers_back_is_tamper_at_the_next_use() {
     model.load(&device).unwrap();
     let path = model.folder().join("bus");
     let on_read = |_| panic!("no read was made");
-    let _window = Window::open(&path, device.resettable(), OnHostRead::Reset, on_read).unwrap();
+    let _window =
+        Window::open(&path, Box::new(device.resettable()), OnHostRead::Reset, on_read).unwrap();
     let answer = HostPort::connect(&path).unwrap().reset().unwrap();
     assert_eq!(answer, Answer::Reset);
     device.verify_zero().expect("a reset loses memory");
@@ -114,6 +118,7 @@ fn rst_3_zeroise_stops_a_load_that_is_running_and_leaves_zeros() {
                 table: &model.table,
                 dek,
                 threads: Threads::one(),
+                cancel: &AtomicBool::new(false),
                 progress: &progress,
             })
         });
@@ -143,12 +148,14 @@ fn rst_5_a_panic_while_loading_leaves_zeros() {
     let device = sim(&Owner::new());
     clean(&device);
     let dek = device.store_key(model.dek.expose()).unwrap();
+    let cancel = AtomicBool::new(false);
     let panicked = std::thread::scope(|scope| {
         let load = Load {
             sealed: &model.sealed,
             table: &model.table,
             dek,
             threads: Threads::one(),
+            cancel: &cancel,
             progress: &|_| panic!("a caller's progress bar broke"),
         };
         let device = &device;
@@ -165,7 +172,8 @@ fn rst_2_a_request_that_is_none_ends_its_connection_only() {
     let (model, device) = (Model::of_sizes(&[1]), sim(&Owner::new()));
     let path = model.folder().join("bus");
     let on_read = |_| panic!("no read was made");
-    let window = Window::open(&path, device.resettable(), OnHostRead::Reset, on_read).unwrap();
+    let window =
+        Window::open(&path, Box::new(device.resettable()), OnHostRead::Reset, on_read).unwrap();
     let mut host = UnixStream::connect(&path).unwrap();
     host.write_all(&[7; 13]).unwrap();
     let mut answer = Vec::new();
@@ -182,7 +190,8 @@ fn rst_2_a_request_that_is_none_ends_its_connection_only() {
 fn rst_2_connections_beyond_the_cap_are_closed() {
     let (model, device) = (Model::of_sizes(&[1]), sim(&Owner::new()));
     let path = model.folder().join("bus");
-    let _window = Window::open(&path, device.resettable(), OnHostRead::Block, |_| {}).unwrap();
+    let _window =
+        Window::open(&path, Box::new(device.resettable()), OnHostRead::Block, |_| {}).unwrap();
     let mut hosts: Vec<_> = (0..16).map(|_| HostPort::connect(&path).unwrap()).collect();
     assert!(hosts.iter_mut().all(|host| host.read(0, 1).is_ok()));
     let mut one_more = HostPort::connect(&path).unwrap();

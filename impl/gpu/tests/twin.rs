@@ -2,16 +2,23 @@
 
 mod common;
 
+use common::fake::Fake;
 use common::{Model, Owner, clean, sim};
 use proptest::prelude::*;
-use split_custody_gpu::{GpuDevice, GpuError, TensorSlice, slice_checksum};
-use split_custody_weights::WeightsError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use split_custody_gpu::{GpuDevice, GpuError, Load, TensorSlice, slice_checksum};
+use split_custody_weights::{Threads, WeightsError};
 
 /// Runs `body` on each backend that this build and machine have, and names the ones they lack.
 fn on_every_backend(body: fn(&dyn GpuDevice, &Owner)) {
     let owner = Owner::new();
     body(&sim(&owner), &owner);
-    println!("backend `cuda`: not run: this build has no CUDA backend");
+    // The backend `cuda`, on the fake driver: all of it but the hardware.
+    let driver = Fake::begin();
+    let device = driver.device(&owner);
+    body(&device, &owner);
+    println!("backend `cuda`: run on the fake driver; not run on an NVIDIA GPU");
 }
 
 fn slice(tensor: &str, range: std::ops::Range<u64>) -> TensorSlice {
@@ -224,6 +231,25 @@ fn seal_9_a_tampered_file_leaves_zeros() {
         assert_no_plaintext(device);
         model.tamper(1);
         assert_eq!(model.load(device).unwrap(), model.tensors());
+    });
+}
+
+#[test]
+fn lea_5_a_load_that_is_given_up_leaves_zeros() {
+    on_every_backend(|device, _| {
+        let model = Model::of_sizes(&[3_000_000]);
+        clean(device);
+        let (dek, cancel) = (device.store_key(model.dek.expose()).unwrap(), AtomicBool::new(false));
+        let loaded = device.load(&Load {
+            sealed: &model.sealed,
+            table: &model.table,
+            dek,
+            threads: Threads::one(),
+            cancel: &cancel,
+            progress: &|_| cancel.store(true, Ordering::SeqCst),
+        });
+        assert!(matches!(loaded, Err(GpuError::Interrupted)), "{loaded:?}");
+        assert_no_plaintext(device);
     });
 }
 

@@ -22,6 +22,7 @@ mod hash;
 mod memory;
 mod owner;
 pub mod p256kw;
+mod prefix;
 mod sealed;
 pub mod selftest;
 pub mod shamir;
@@ -38,6 +39,7 @@ pub use hash::{
 };
 pub use memory::{Heap, SecretMemory};
 pub use owner::{OperatorKey, OwnerKey};
+pub use prefix::{dek_prefix, share_prefix};
 pub use sealed::{KekPublic, KekSecret};
 pub use soft::{Outage, SoftCustody};
 pub use suite::ByteSuite;

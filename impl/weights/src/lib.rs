@@ -25,6 +25,7 @@ mod compare;
 pub mod container;
 mod context;
 mod destination;
+mod elsewhere;
 mod error;
 mod header;
 mod ids;
@@ -39,6 +40,7 @@ mod staged;
 mod storage;
 
 pub use destination::{Buffers, Destination, RUN_BYTES, Sink};
+pub use elsewhere::{SealedMessage, TagDigest};
 pub use error::{Place, SealedRule, SourceRule, TableRule, WeightsError};
 pub use header::{Header, OpenedTensor};
 pub use ids::{Dek, Ids, Threads};

@@ -42,6 +42,12 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Of a load whose every tensor opened and whose root agreed.
+    pub(crate) fn new(layouts: &[Layout]) -> Self {
+        let bytes = layouts.iter().map(Layout::plaintext_len).sum();
+        Self { tensors: layouts.len(), bytes }
+    }
+
     /// How many tensors, the header not counted.
     pub fn tensors(&self) -> usize {
         self.tensors
@@ -78,6 +84,19 @@ impl<S: ReadAt> Reader<S> {
     /// The table that the file agreed with.
     pub fn table(&self) -> &SealedTable {
         &self.table
+    }
+
+    pub(crate) fn layouts(&self) -> &[Layout] {
+        &self.layouts
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), WeightsError> {
+        let read = self.source.read_exact_vectored_at(&mut [IoSliceMut::new(out)], offset);
+        read.map_err(|source| self.cannot_read(source))
     }
 
     /// Opens tensor 0. [SEAL-4]
@@ -152,10 +171,7 @@ impl<S: ReadAt> Reader<S> {
         })?;
         self.check_root(header, digests)?; // [SEAL-9]
         wipe.armed = false;
-        Ok(Loaded {
-            tensors: layouts.len(),
-            bytes: layouts.iter().map(Layout::plaintext_len).sum(),
-        })
+        Ok(Loaded::new(layouts))
     }
 
     fn open_into(
@@ -270,7 +286,11 @@ impl<S: ReadAt> Reader<S> {
             .map_err(|error| self.chunk_error(error, index)) // [SEAL-5]
     }
 
-    fn check_root(&self, header: &Header, digests: TagDigests) -> Result<(), WeightsError> {
+    pub(crate) fn check_root(
+        &self,
+        header: &Header,
+        digests: TagDigests,
+    ) -> Result<(), WeightsError> {
         let tags = std::iter::once(header.tags()).chain(&digests);
         let leaves = self.table.tensors.iter().zip(tags);
         let leaves: Vec<_> =
@@ -282,7 +302,7 @@ impl<S: ReadAt> Reader<S> {
         }
     }
 
-    fn chunk_error(&self, error: ChunkError, index: u32) -> WeightsError {
+    pub(crate) fn chunk_error(&self, error: ChunkError, index: u32) -> WeightsError {
         match error {
             ChunkError::ChunkTampered { index: chunk } => {
                 let within = self.layouts[index as usize].ciphertext_range(&(chunk..chunk)).start;
@@ -301,7 +321,7 @@ impl<S: ReadAt> Reader<S> {
         WeightsError::Io { path: self.path.clone(), action: "read the sealed tensors", source }
     }
 
-    fn refuse(&self, place: Place, rule: SealedRule) -> WeightsError {
+    pub(crate) fn refuse(&self, place: Place, rule: SealedRule) -> WeightsError {
         WeightsError::Sealed { path: self.path.clone(), place, rule }
     }
 }

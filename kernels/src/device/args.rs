@@ -4,23 +4,23 @@ use zeroize::Zeroize;
 
 /// Bytes of one struct, or of an array of them. Erased on drop.
 #[derive(Default)]
-pub(super) struct Args(Vec<u8>);
+pub(crate) struct Args(Vec<u8>);
 
 impl Args {
-    pub(super) fn long(&mut self, value: u64) -> &mut Self {
+    pub(crate) fn long(&mut self, value: u64) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
 
-    pub(super) fn word(&mut self, value: u32) -> &mut Self {
+    pub(crate) fn word(&mut self, value: u32) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
 
-    pub(super) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }

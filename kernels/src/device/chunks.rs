@@ -20,28 +20,37 @@ impl<D: Driver> DeviceSchedule<D> {
 }
 
 /// One tensor of a launch, as `Tensor` in `cu/gcm.cu`.
-pub(super) struct TensorArgs {
-    pub(super) schedule: u64,
-    pub(super) sealed: u64,
-    pub(super) tags: u64,
-    pub(super) plain: u64,
-    pub(super) status: u64,
-    pub(super) bytes: u64,
-    pub(super) first: u64,
-    pub(super) chunks: u64,
-    pub(super) stride: u64,
-    pub(super) plain_stride: u64,
-    pub(super) tag_stride: u64,
+pub(crate) struct TensorArgs {
+    pub(crate) schedule: u64,
+    pub(crate) sealed: u64,
+    pub(crate) tags: u64,
+    pub(crate) plain: u64,
+    pub(crate) status: u64,
+    pub(crate) bytes: u64,
+    pub(crate) first: u64,
+    pub(crate) chunks: u64,
+    pub(crate) stride: u64,
+    pub(crate) plain_stride: u64,
+    pub(crate) tag_stride: u64,
 }
 
 /// The verdict over a tensor, as `Settled`.
-pub(super) struct Settled {
+pub(crate) struct Settled {
     index: u64,
     status: u32,
 }
 
 impl Settled {
-    pub(super) fn verdict(&self) -> Result<(), ChunkError> {
+    /// As the kernel wrote it.
+    pub(crate) fn read(one: &[u8]) -> Self {
+        let (index, rest) = one.split_at(8);
+        Self {
+            index: u64::from_le_bytes(index.try_into().unwrap_or_default()),
+            status: u32::from_le_bytes(rest[..4].try_into().unwrap_or_default()),
+        }
+    }
+
+    pub(crate) fn verdict(&self) -> Result<(), ChunkError> {
         match self.status {
             status::DONE => Ok(()),
             status::TAG_WRONG => Err(ChunkError::ChunkTampered { index: self.index }), // [SEAL-7]
@@ -116,14 +125,7 @@ impl<D: Driver> DeviceBackend<D> {
         self.driver.launch(&launch, args.bytes())?;
         let mut bytes = vec![0; tensors.len() * sizes::SETTLED];
         self.driver.read(&settled, &mut bytes)?;
-        let settled = bytes.chunks_exact(sizes::SETTLED).map(|one| {
-            let (index, rest) = one.split_at(8);
-            Settled {
-                index: u64::from_le_bytes(index.try_into().unwrap_or_default()),
-                status: u32::from_le_bytes(rest[..4].try_into().unwrap_or_default()),
-            }
-        });
-        Ok(settled.collect())
+        Ok(bytes.chunks_exact(sizes::SETTLED).map(Settled::read).collect())
     }
 
     fn open_one(

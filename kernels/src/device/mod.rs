@@ -6,11 +6,11 @@
 //! It copies plaintext and secrets back to the host, because tests compare them there: a device in
 //! use calls the kernels and keeps both where they are.
 
-mod args;
+pub(crate) mod args;
 mod batch;
 pub mod bench;
-mod chunks;
-mod operations;
+pub(crate) mod chunks;
+pub(crate) mod operations;
 
 use crate::device::args::Args;
 
@@ -99,6 +99,9 @@ pub enum DeviceError {
         /// Of the compute capability.
         minor: i32,
     },
+    /// The GPU has not so much memory left.
+    #[error("not enough device memory")]
+    OutOfMemory,
     /// A copy does not fit its memory.
     #[error("copy of {bytes} bytes does not fit {room}")]
     OutOfBounds {

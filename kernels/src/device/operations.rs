@@ -336,10 +336,11 @@ impl<D: Driver> DeviceBackend<D> {
 }
 
 /// What a status word says.
-fn judge(kernel: &'static str, state: u32) -> Result<(), OperationError> {
+pub(crate) fn judge(kernel: &'static str, state: u32) -> Result<(), OperationError> {
     Err(match state {
         status::DONE => return Ok(()),
         status::TAG_WRONG => OperationError::TagWrong,
+        status::COMMITMENT_WRONG => OperationError::CommitmentWrong,
         status::MARK_WRONG => OperationError::MarkMismatch,
         status::KEY_INVALID => OperationError::KeyInvalid,
         status::LENGTH_WRONG => OperationError::LengthWrong,

@@ -7,6 +7,7 @@ use split_custody_gpu::sim::{Answer, HostPort};
 use super::outage::released;
 use super::release::equal;
 use super::report::Report;
+use super::scan;
 use super::stage::{Stage, wait_until};
 use super::uses::{self, Background};
 use crate::args::HostReadArg;
@@ -53,6 +54,7 @@ fn reset(stage: &mut Stage<'_>, report: &mut Report, before: &str) -> Result<(),
         "the host asks for device memory; keys die, memory is scrubbed",
     );
     check_refused(report, refused);
+    scan::gpu_is_wiped(stage, report)?;
     let status = stage.status()?;
     let wiped = status["custody"] == "Idle" && status["counting"] == 0;
     let detail =

@@ -6,6 +6,7 @@
 
 mod attacks;
 mod audit;
+mod gpu;
 #[cfg(feature = "demo")]
 mod mask;
 mod outage;
@@ -38,7 +39,7 @@ pub fn run(args: &DemoArgs) -> Result<(), Failure> {
     let folder = Folder::new(args.keep.as_deref())?;
     let mut report = Report::new(args.json);
     let played = play(args, folder.path(), &mut report);
-    if let Err(failure @ Failure::Usage(_)) = played {
+    if let Err(failure @ (Failure::Usage(_) | Failure::Missing(_))) = played {
         return Err(failure);
     }
     if let Err(failure) = played {
@@ -60,6 +61,7 @@ fn play(args: &DemoArgs, folder: &Path, report: &mut Report) -> Result<(), Failu
     scan::memory(&mut stage, report)?;
     outage::survive(&mut stage, report)?;
     attacks::host_read(&mut stage, report)?;
+    gpu::attempts(&mut stage, report)?;
     revocation::revoke(&mut stage, report)?;
     audit::verify(&mut stage, report)?;
     let (logs, manifest) = (stage.logs.clone(), stage.sealed.manifest.clone());
@@ -80,8 +82,7 @@ fn refuse(args: &DemoArgs) -> Result<(), Failure> {
         }
     }
     if args.gpu == GpuArg::Cuda {
-        let line = "--gpu cuda: CUDA devices are not in this build; use --gpu sim";
-        return Err(Failure::Missing(line.into()));
+        gpu::is_there()?;
     }
     if args.kill > args.custodians {
         let (kill, n) = (args.kill, args.custodians);

@@ -13,7 +13,7 @@ use super::process::Process;
 use super::report::Report;
 use super::source::Source;
 use super::stage::{Custodian, Stage, device, hsm_module, log};
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, GpuArg};
 use crate::arguments;
 use crate::failure::{Failure, io_at};
 use crate::files::hex;
@@ -83,7 +83,8 @@ pub fn prepare<'a>(
     let device = report.stage("device", || {
         let device = device(args, source.len(), &household, &socket, &logs, 1)?;
         let backing = device.ready["backing"].as_str().unwrap_or("?").to_owned();
-        Ok((device, format!("simulated; scrubbed, planted; its memory is {backing}")))
+        let kind = if args.gpu == GpuArg::Sim { "simulated" } else { "on a GPU" };
+        Ok((device, format!("{kind}; scrubbed, planted; its memory is {backing}")))
     })?;
     Ok(Stage {
         args,
@@ -119,7 +120,11 @@ fn introduce(args: &DemoArgs, source: &Source, report: &mut Report) {
         "soft" => "Keys are software keys",
         _ => "Custodians' keys lie in throw-away tokens of suite P256-CBCD-KW, for development",
     };
-    report.say(&format!("  {keys}; the device is simulated, and isolated by software only.\n"));
+    let device = match args.gpu {
+        GpuArg::Sim => "the device is simulated, and isolated by software only",
+        GpuArg::Cuda => "the device is on a GPU, and isolated by software only",
+    };
+    report.say(&format!("  {keys}; {device}.\n"));
 }
 
 /// How many acknowledgements a revocation needs, and why.

@@ -23,10 +23,22 @@ impl Process {
     ///
     /// Called on the main thread only: a child is told to end with the thread that made it.
     pub fn start(name: &str, logs: &Path, args: &[OsString]) -> Result<Self, Failure> {
+        Self::start_with(name, logs, args, |_| ())
+    }
+
+    /// The same, with something more about its environment.
+    pub fn start_with(
+        name: &str,
+        logs: &Path,
+        args: &[OsString],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Result<Self, Failure> {
         let path = logs.join(format!("{name}.err"));
         let stderr = File::create(&path).map_err(|e| io_at(&path, "create the file", &e))?;
         let program = std::env::current_exe()?;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        prepare(&mut command);
+        let mut child = command
             .args(args)
             .args(["--json", "--die-with", &std::process::id().to_string()])
             .stdin(Stdio::null())
@@ -42,8 +54,10 @@ impl Process {
                 Ok(process)
             }
             None => {
+                let missing = process.child.wait().is_ok_and(|status| status.code() == Some(3));
                 process.end();
-                Err(Failure::Refused(format!("{name} did not start: {}", last_line(&path))))
+                let line = format!("{name} did not start: {}", last_line(&path));
+                Err(if missing { Failure::Missing(line) } else { Failure::Refused(line) })
             }
         }
     }

@@ -9,9 +9,11 @@ use split_custody_keys::read_kek_public;
 use split_custody_protocol::ids::CustodianId;
 use zeroize::Zeroizing;
 
+use super::gpu;
 use super::process::Process;
 use super::report::Report;
 use super::stage::Stage;
+use crate::args::GpuArg;
 use crate::control::{CustodianAsk, DeviceAsk, ask};
 use crate::failure::Failure;
 use crate::screen;
@@ -26,6 +28,7 @@ pub fn memory(stage: &mut Stage<'_>, report: &mut Report) -> Result<(), Failure>
         scanned += during_releases(stage, &secrets, report)?;
     }
     scanned += device(stage, &secrets, report)?;
+    scanned += on_gpu(stage, &secrets, report)?;
     let what = format!(
         "{} of memory of {} processes compared",
         screen::bytes(scanned),
@@ -176,7 +179,8 @@ fn workers(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<
 /// The device's ordinary memory; its secret pages cannot be read, which is the point of them.
 fn device(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u64, Failure> {
     let backing = stage.device.ready["backing"].as_str().unwrap_or_default();
-    if backing != "memfd_secret" {
+    let on_gpu = stage.args.gpu == GpuArg::Cuda;
+    if backing != "memfd_secret" && !on_gpu {
         report.say(&format!(
             "           not checked: device memory is {backing}, which a host can read"
         ));
@@ -200,6 +204,36 @@ fn device(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u
     let detail = format!("{detail}; {} could not be read", screen::bytes(found.unreadable_bytes()));
     report.check("scan-device", "a host finds no DEK and no plaintext in the device", pass, detail);
     Ok(found.scanned)
+}
+
+/// The fake GPU's memory, where the weights are: a scan that misses them there sees nothing.
+fn on_gpu(stage: &Stage<'_>, secrets: &Secrets, report: &mut Report) -> Result<u64, Failure> {
+    let Some(pid) = gpu::fake(stage) else { return Ok(0) };
+    let found = gpu::look(pid, &secrets.needles(stage, None))?;
+    let has = |name: &str| found.findings.iter().any(|finding| finding.needle == name);
+    let detail =
+        format!("{} windows of plaintext in {}", found.found, screen::bytes(found.scanned));
+    report.check(
+        "scan-gpu",
+        "plaintext lies in the GPU's memory, where the same scan finds it",
+        has("plaintext"),
+        detail,
+    );
+    Ok(found.scanned)
+}
+
+/// After a trip: nothing in the GPU's memory.
+pub fn gpu_is_wiped(stage: &Stage<'_>, report: &mut Report) -> Result<(), Failure> {
+    let Some(pid) = gpu::fake(stage) else { return Ok(()) };
+    let found = gpu::look(pid, &Secrets::of(stage).needles(stage, None))?;
+    let (pass, detail) = verdict(std::slice::from_ref(&found), None);
+    report.check(
+        "gpu-wiped",
+        "after the read the GPU's memory holds no key and no plaintext",
+        pass,
+        detail,
+    );
+    Ok(())
 }
 
 fn look(process: &Process, needles: &[Needle]) -> Result<ScanReport, Failure> {

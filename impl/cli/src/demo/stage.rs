@@ -10,9 +10,10 @@ use split_custody_protocol::ids::CustodianId;
 use split_custody_protocol::suite::DeviceId;
 use tokio::runtime::Runtime;
 
+use super::gpu;
 use super::process::Process;
 use super::source::Source;
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, GpuArg};
 use crate::arguments;
 use crate::control::{DeviceAsk, ask};
 use crate::failure::Failure;
@@ -129,6 +130,8 @@ pub fn device(
         household.device(1).0,
         "--node",
         socket,
+        "--gpu",
+        format!("{:?}", args.gpu).to_lowercase(),
         "--on-host-read",
         reaction,
         "--reserve-mb",
@@ -136,7 +139,13 @@ pub fn device(
     ]
     .to_vec();
     arguments.extend(log(args, logs, &name));
-    Process::start(&name, logs, &arguments)
+    Process::start_with(&name, logs, &arguments, |command| {
+        if args.gpu == GpuArg::Cuda
+            && let Some(interposer) = gpu::interposer()
+        {
+            command.env("LD_PRELOAD", interposer);
+        }
+    })
 }
 
 /// Where a role keeps its event log, if it shall.

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use split_custody_attest::SoftwareAttester;
-use split_custody_gpu::sim::SimDevice;
-use split_custody_gpu::{GpuDevice, KeySlot, Load};
+use split_custody_gpu::KeySlot;
 use split_custody_protocol::effect::{DeviceAnswer, DeviceEffect, Secrets};
 use split_custody_protocol::suite::{DekHandle, Incarnation};
 use split_custody_runtime::effects::{Cancel, DeviceBackend};
-use split_custody_weights::{SealedTable, Threads};
+use split_custody_weights::SealedTable;
 
+use super::accelerator::Accelerator;
 use super::suite::SharedSuite;
 use crate::control::Answer;
 use crate::failure::chain;
@@ -68,9 +68,9 @@ impl Desk {
     }
 }
 
-/// The simulated device and its measured code.
+/// The accelerator and its measured code.
 pub struct Backend {
-    pub device: SimDevice,
+    pub device: Accelerator,
     pub suite: SharedSuite,
     pub attester: SoftwareAttester,
     pub desk: Desk,
@@ -92,11 +92,11 @@ impl DeviceBackend for Backend {
             DeviceEffect::Load { dek } => self.load(dek, cancel),
             DeviceEffect::Erase { secrets } => self.erase(&secrets),
             DeviceEffect::Zeroise => self.zeroise(),
-            DeviceEffect::Scrub => match self.device.scrub() {
+            DeviceEffect::Scrub => match self.device.gpu().scrub() {
                 Ok(_) => DeviceAnswer::Scrubbed,
                 Err(_) => DeviceAnswer::ScrubFailed,
             },
-            DeviceEffect::Plant => match self.device.plant() {
+            DeviceEffect::Plant => match self.device.gpu().plant() {
                 Ok(planted) => DeviceAnswer::Planted(Incarnation::new(planted.0)),
                 Err(_) => DeviceAnswer::PlantFailed,
             },
@@ -121,36 +121,28 @@ impl Backend {
     fn try_load(&mut self, dek: DekHandle, cancel: &Cancel) -> Result<(), String> {
         let wanted = self.desk.with(|state| state.wanted.clone());
         let wanted = wanted.ok_or("nobody asked for a load")?;
-        let stored = self.suite.lock().with_dek(dek, |key| self.device.store_key(key));
+        let stored = self.suite.dek_slot(dek, &self.device);
         let slot = stored.ok_or("the DEK was erased")?.map_err(|error| chain(&error))?;
         self.slots.insert(dek, slot);
-        // From here on the only copy lies in device memory.
-        let only = Secrets { dek: Some(dek), ..Secrets::default() };
-        self.suite.lock().erase(&only);
         if cancel.is_set() {
             return Err("given up before it began".into());
         }
         let progress = |progress: split_custody_gpu::Progress| {
             wanted.answer.progress(progress.opened, progress.total);
         };
-        let load = Load {
-            sealed: &wanted.sealed,
-            table: &wanted.table,
-            dek: slot,
-            threads: Threads::all(),
-            progress: &progress,
-        };
-        self.device.load(&load).map(drop).map_err(|error| chain(&error))
+        let file = (wanted.sealed.as_path(), &wanted.table);
+        let loaded = self.device.load(file, slot, cancel.flag(), &progress);
+        loaded.map_err(|error| chain(&error))
     }
 
     fn erase(&mut self, secrets: &Secrets) -> DeviceAnswer {
-        self.suite.lock().erase(secrets);
+        self.suite.erase(secrets);
         if let Some(dek) = secrets.dek {
             if let Some(slot) = self.slots.remove(&dek) {
                 // A slot that is gone already is what was wanted.
-                let _ = self.device.erase_key(slot);
+                let _ = self.device.gpu().erase_key(slot);
             }
-            if let Err(error) = self.device.erase_model() {
+            if let Err(error) = self.device.gpu().erase_model() {
                 panic!("device memory was not erased: {}", chain(&error));
             }
         }
@@ -158,9 +150,9 @@ impl Backend {
     }
 
     fn zeroise(&mut self) -> DeviceAnswer {
-        self.suite.lock().erase_all();
+        self.suite.erase_all();
         self.slots.clear();
-        if let Err(error) = self.device.zeroise() {
+        if let Err(error) = self.device.gpu().zeroise() {
             // No answer: the machine goes no further with keys that may still be there. [RST-3]
             panic!("device keys were not zeroised: {}", chain(&error));
         }

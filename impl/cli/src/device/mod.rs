@@ -1,7 +1,11 @@
 //! `custody device`: a device's process. TLS ends here, keys and plaintext stay here.
 
+mod accelerator;
+mod attempt;
 mod backend;
 mod receipts;
+#[cfg(feature = "cuda")]
+mod resident;
 mod service;
 mod suite;
 
@@ -11,9 +15,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 use split_custody_attest::{Measurements, SoftwareAttester};
-use split_custody_gpu::sim::{self, SimConfig, SimDevice, Window};
-use split_custody_gpu::{Backing, OwnerKey, harden};
-use split_custody_keys::ByteSuite;
+use split_custody_gpu::sim::{self, Window};
+use split_custody_gpu::{OwnerKey, harden};
 use split_custody_protocol::reset::OnHostRead;
 use split_custody_protocol::role::{Device, DeviceConfig, DeviceInput};
 use split_custody_runtime::clock::BootClock;
@@ -30,6 +33,7 @@ use crate::files::hex;
 use crate::layout::Folder;
 use crate::{control, role, seal};
 
+use accelerator::Accelerator;
 use backend::{Backend, Desk};
 use receipts::{Noting, Receipts};
 use service::{News, Service};
@@ -45,12 +49,8 @@ pub fn run(args: &DeviceArgs) -> Result<(), Failure> {
     let measured = Measurements::of_running_image()?;
     let attester = SoftwareAttester::new(gpu, platform, measured, seal::MODE);
     let device_id = attester.device_id();
-    let device = SimDevice::new(SimConfig {
-        reserve: args.reserve_mb << 20,
-        limit: args.limit_mb << 20,
-        owner: OwnerKey(*owner.as_bytes()),
-    })?;
-    let suite = SharedSuite::new(ByteSuite::new());
+    let device = Accelerator::open(args, OwnerKey(*owner.as_bytes()))?;
+    let suite = SharedSuite::new(&device);
     let desk = Desk::default();
     let slot = LeafSlot::default();
     let _guard = runtime.enter();
@@ -87,13 +87,11 @@ pub fn run(args: &DeviceArgs) -> Result<(), Failure> {
         },
     });
     let (handle, driver) = spawn(machine, suite, config);
+    tell_of_trips(&device, &handle);
     let news = News::default();
     tokio::spawn(news.clone().follow(observed));
     let window = open_window(args, &device, &handle)?;
-    let backing = match device.backing() {
-        Backing::MemfdSecret => "memfd_secret".to_owned(),
-        Backing::Anonymous { why } => format!("ordinary memory ({why})"),
-    };
+    let backing = device.backing();
     let control = args.control.clone().unwrap_or_else(|| folder.path("control.sock"));
     let listener = control::bind(&control)?;
     let service = Arc::new(Service {
@@ -125,6 +123,37 @@ pub fn run(args: &DeviceArgs) -> Result<(), Failure> {
     })
 }
 
+/// A trip is told to the machine, which begins a new life and tells the custodians by attesting it:
+/// they end every lease of the old one. [RST-2] [RST-6]
+#[cfg(feature = "cuda")]
+fn tell_of_trips(device: &Accelerator, handle: &Handle<Device>) {
+    let Accelerator::Cuda(device) = device else { return };
+    let (handle, runtime) = (handle.clone(), tokio::runtime::Handle::current());
+    device.on_trip(move |trip| {
+        eprintln!("device: tripped: {}; {} in {:?}", trip.reason, steps(trip), trip.took);
+        let handle = handle.clone();
+        // Not waited for: whoever tripped may be the thread that the machine waits for.
+        runtime.spawn(async move {
+            if let Err(error) = handle.input(DeviceInput::Tampered).await {
+                eprintln!("device: {}", chain(&error));
+            }
+        });
+    });
+}
+
+#[cfg(not(feature = "cuda"))]
+fn tell_of_trips(_: &Accelerator, _: &Handle<Device>) {}
+
+/// The steps of a trip, in words.
+#[cfg(feature = "cuda")]
+fn steps(trip: &split_custody_gpu::cuda::TripReport) -> String {
+    let step = |step: &split_custody_gpu::cuda::StepReport| match &step.failed {
+        None => format!("{:?}", step.step),
+        Some(why) => format!("{:?} failed ({why})", step.step),
+    };
+    trip.steps.iter().map(step).collect::<Vec<_>>().join(", ")
+}
+
 /// Makes a leaf of each new incarnation: its key here, its certificate from the node's issuer.
 #[allow(clippy::type_complexity)]
 fn leaf_maker(
@@ -145,7 +174,7 @@ fn leaf_maker(
 /// Opens the bus on which a host may try to read device memory.
 fn open_window(
     args: &DeviceArgs,
-    device: &SimDevice,
+    device: &Accelerator,
     handle: &Handle<Device>,
 ) -> Result<Window, Failure> {
     let path = args.window.clone().unwrap_or_else(|| args.dir.join("bus.sock"));
@@ -157,12 +186,16 @@ fn open_window(
         HostReadArg::Reset => sim::OnHostRead::Reset,
     };
     let (handle, runtime) = (handle.clone(), tokio::runtime::Handle::current());
+    let read_device = device.clone();
     let on_read = move |read: sim::HostRead| {
         eprintln!("device: host read of {} bytes at {}", read.length, read.offset);
+        if read_device.host_read() {
+            return;
+        }
         if let Err(error) = runtime.block_on(handle.input(DeviceInput::HostRead)) {
             eprintln!("device: {}", chain(&error));
         }
     };
-    Window::open(&path, device.resettable(), reaction, on_read)
+    Window::open(&path, device.bus(), reaction, on_read)
         .map_err(|e| io_at(&path, "open the bus window", &e))
 }

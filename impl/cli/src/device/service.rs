@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use split_custody_gpu::sim::{SimDevice, Window};
-use split_custody_gpu::{GpuDevice, GpuError, SignedNonce, TensorSlice};
+use split_custody_gpu::sim::Window;
+use split_custody_gpu::{GpuError, SignedNonce, TensorSlice};
 use split_custody_protocol::effect::{Report, StopCause};
 use split_custody_protocol::role::{Device, DeviceInput};
 use split_custody_protocol::wire::decode;
@@ -20,6 +20,8 @@ use split_custody_weights::{SealedTable, SealedTensor};
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
+use super::accelerator::Accelerator;
+use super::attempt;
 use super::backend::{Desk, Wanted};
 use super::receipts::Receipts;
 use crate::control::{Answer, DeviceAsk};
@@ -31,7 +33,7 @@ use crate::seal::table_digest;
 /// One device's service.
 pub struct Service {
     pub handle: Handle<Device>,
-    pub device: SimDevice,
+    pub device: Accelerator,
     pub desk: Desk,
     pub news: News,
     pub receipts: Receipts,
@@ -58,6 +60,7 @@ impl Service {
                 let key = unhex(&key).map_err(Failure::Refused)?;
                 self.serve(TensorSlice { tensor, range: start..end }, key).await
             }
+            DeviceAsk::Attempt { call } => attempt::run(self.device.clone(), call).await,
             DeviceAsk::Receipts => {
                 let receipts: Vec<String> = self.receipts.all().iter().map(|r| hex(r)).collect();
                 Ok(json!(receipts))
@@ -145,7 +148,7 @@ impl Service {
                 json!({ "custodian": custodian, "lease": lease, "renewals": counter, "state": state })
             })
             .collect();
-        let incarnation = self.device.incarnation().ok().map(|i| hex(&i.0));
+        let incarnation = self.device.incarnation().map(|i| hex(&i.0));
         Ok(json!({
             "guard": states.0, "custody": states.1, "incarnation": incarnation,
             "counting": counting, "leases": leases, "backing": self.backing,
@@ -155,7 +158,7 @@ impl Service {
 
     async fn prove(&self, nonce: SignedNonce) -> Result<Value, Failure> {
         let device = self.device.clone();
-        let proofs = tokio::task::spawn_blocking(move || device.prove(&nonce)).await?;
+        let proofs = tokio::task::spawn_blocking(move || device.gpu().prove(&nonce)).await?;
         let proofs = self.checked(proofs).await?;
         let proofs: Vec<Value> =
             proofs.iter().map(|p| json!({ "name": p.name, "mac": hex(&p.mac) })).collect();
@@ -169,7 +172,8 @@ impl Service {
             None => self.handle.call("admit", |device, now| device.admit(now)).await??,
         };
         let device = self.device.clone();
-        let computed = tokio::task::spawn_blocking(move || device.compute(&slice, &key)).await?;
+        let computed =
+            tokio::task::spawn_blocking(move || device.gpu().compute(&slice, &key)).await?;
         let checksum = self.checked(computed).await?;
         if !self.handle.gate().may_leave(|| BootClock.now(), &admission) {
             let leave = move |device: &mut Device, now| device.release_output(now, &admission);

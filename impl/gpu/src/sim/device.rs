@@ -22,6 +22,7 @@ use crate::incarnation::{Incarnation, Mark};
 use crate::loader::{self, Opening};
 use crate::mac::{OwnerKey, SignedNonce, slice_checksum, tensor_mac};
 use crate::sim::memory::{KeyArea, Region, TensorArea};
+use crate::sim::window::Bus;
 use crate::sys::Backing;
 
 /// What a simulated device is made with.
@@ -169,18 +170,19 @@ impl SimDevice {
             dek: &dek,
             threads: load.threads,
             stop: &self.measured.stop,
+            cancel: load.cancel,
             progress: load.progress,
         };
         let open = |regions: Vec<&mut [u8]>| {
-            loader::open_into(&opening, regions).map_err(|error| self.not_loaded(error))?;
+            loader::open_into(&opening, regions).map_err(|error| self.not_loaded(load, error))?;
             self.check_mark() // Keys may have been erased meanwhile. [RST-5]
         };
         area.fill(tensors.clone(), open)??;
         Ok(tensors)
     }
 
-    fn not_loaded(&self, error: WeightsError) -> GpuError {
-        if self.measured.stop.load(Ordering::SeqCst) {
+    fn not_loaded(&self, load: &Load<'_>, error: WeightsError) -> GpuError {
+        if self.measured.stop.load(Ordering::SeqCst) || load.cancel.load(Ordering::SeqCst) {
             GpuError::Interrupted
         } else {
             GpuError::NotLoaded(error)
@@ -300,9 +302,9 @@ impl GpuDevice for SimDevice {
     }
 }
 
-impl Resettable {
-    /// Loses all contents, the mark among them, and tells nobody. A running operation ends first.
-    pub fn reset(&self) {
+impl Bus for Resettable {
+    /// A running operation ends first.
+    fn reset(&self) {
         let mut tensors = self.0.tensors.write().unwrap_or_else(PoisonError::into_inner);
         lock(&self.0.keys).lose();
         tensors.lose();

@@ -12,4 +12,4 @@ mod window;
 
 pub use device::{Resettable, SimConfig, SimDevice};
 pub use memory::{KEY_BYTES_MAX, KEY_SLOTS};
-pub use window::{Answer, HostPort, HostRead, OnHostRead, Window};
+pub use window::{Answer, Bus, HostPort, HostRead, OnHostRead, Window};

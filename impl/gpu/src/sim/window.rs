@@ -18,8 +18,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::sim::device::Resettable;
-
 /// What a host read does to the device.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OnHostRead {
@@ -49,6 +47,12 @@ pub enum Answer {
     Malformed,
 }
 
+/// What a host reaches over the bus beside reads, which it is refused.
+pub trait Bus: Send + Sync {
+    /// Loses all contents, the mark among them, and tells nobody.
+    fn reset(&self);
+}
+
 /// The window, open while this lives.
 pub struct Window {
     shared: Arc<Shared>,
@@ -61,7 +65,7 @@ impl Window {
     /// [`OnHostRead::Reset`] alone, before the host has its answer.
     pub fn open(
         path: &Path,
-        memory: Resettable,
+        memory: Box<dyn Bus>,
         on_host_read: OnHostRead,
         on_read: impl Fn(HostRead) + Send + Sync + 'static,
     ) -> io::Result<Self> {
@@ -145,7 +149,7 @@ impl Answer {
 }
 
 struct Shared {
-    memory: Resettable,
+    memory: Box<dyn Bus>,
     on_host_read: OnHostRead,
     on_read: Box<dyn Fn(HostRead) + Send + Sync>,
     refused: AtomicU64,

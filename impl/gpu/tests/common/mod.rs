@@ -1,8 +1,11 @@
 //! What the tests share: an owner, a source model, its sealed file, and a device made clean.
 #![allow(dead_code)] // Each test binary takes what it needs.
 
+pub mod fake;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
@@ -114,6 +117,7 @@ impl Model {
             table: &self.table,
             dek,
             threads: Threads::all(),
+            cancel: &AtomicBool::new(false),
             progress: &|_| {},
         })
     }

@@ -1,0 +1,147 @@
+//! The secrets of a device's suite on a GPU: handles here, keys and shares in device memory.
+//!
+//! Chapters 20 to 40. What the suite computes over a secret is a launch on the device, of
+//! milliseconds: decision 0031 has why that is still a call and no effect.
+
+use std::collections::BTreeMap;
+
+use split_custody_gpu::cuda::CudaDevice;
+use split_custody_gpu::{GpuDevice, KeySlot};
+use split_custody_kernels::resident::Wrapped;
+use split_custody_keys::{dek_prefix, share_prefix};
+use split_custody_protocol::effect::Secrets;
+use split_custody_protocol::ids::{ShareIndex, WeightsId, WeightsVersion};
+use split_custody_protocol::suite::{
+    AgreementKey, DekHandle, DeviceSecret, Differs, Digest, NotOpened, SealedShare, ShareHandle,
+    SharePlace, SuiteId,
+};
+
+use crate::failure::chain;
+
+/// Handles to slots of one device.
+pub struct Resident {
+    device: CudaDevice,
+    slots: BTreeMap<(Kind, u64), KeySlot>,
+    last: u64,
+}
+
+/// What a handle stands for; one of one kind never opens a slot of another.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Kind {
+    Key,
+    Share,
+    Dek,
+}
+
+impl Resident {
+    pub fn new(device: CudaDevice) -> Self {
+        Self { device, slots: BTreeMap::new(), last: 0 }
+    }
+
+    /// A failed draw gives a handle that stands for nothing and a key that no suite takes as valid:
+    /// the exchange fails at its first use. [REL-12]
+    pub fn generate(&mut self, suite: SuiteId) -> (DeviceSecret, AgreementKey) {
+        if suite == SuiteId::HPKE_X25519 {
+            match self.device.generate_key() {
+                Ok((slot, public)) => {
+                    if let Some(key) = AgreementKey::new(public.to_vec()) {
+                        return (DeviceSecret::new(self.keep(Kind::Key, slot)), key);
+                    }
+                }
+                Err(error) => eprintln!("device: no key was made: {}", chain(&error)),
+            }
+        }
+        // INVARIANT: one byte is within the bounds of every `Bytes`.
+        let unusable = AgreementKey::new(vec![0]).expect("one byte is within bounds");
+        self.last += 1;
+        (DeviceSecret::new(self.last), unusable)
+    }
+
+    pub fn open_share(
+        &mut self,
+        suite: SuiteId,
+        secret: DeviceSecret,
+        context: &Digest,
+        sealed: &SealedShare,
+    ) -> Result<ShareHandle, NotOpened> {
+        let key = self.slot(Kind::Key, secret.value()).ok_or(NotOpened)?;
+        let (enc, rest) = sealed.as_bytes().split_first_chunk::<32>().ok_or(NotOpened)?;
+        let sealed: &[u8; 48] = rest.try_into().map_err(|_| NotOpened)?;
+        if suite != SuiteId::HPKE_X25519 {
+            return Err(NotOpened);
+        }
+        let wrapped = Wrapped { enc, sealed, info: context.as_bytes() };
+        let opened = self.device.open_share(key, &wrapped); // [REL-4]
+        let slot = opened.map_err(|_| NotOpened)?;
+        Ok(ShareHandle::new(self.keep(Kind::Share, slot)))
+    }
+
+    pub fn check_share(
+        &mut self,
+        share: ShareHandle,
+        place: SharePlace,
+        commitment: &Digest,
+    ) -> Result<(), Differs> {
+        let slot = self.slot(Kind::Share, share.value()).ok_or(Differs)?;
+        let prefix = share_prefix(place);
+        self.device.check_secret(slot, &prefix, commitment.as_bytes()).map_err(|_| Differs) // [QRM-2]
+    }
+
+    pub fn combine(
+        &mut self,
+        shares: &[(ShareIndex, ShareHandle)],
+    ) -> Result<DekHandle, NotOpened> {
+        let place = |(index, share): &(ShareIndex, ShareHandle)| {
+            Some((index.value(), self.slot(Kind::Share, share.value())?))
+        };
+        let shares: Option<Vec<_>> = shares.iter().map(place).collect();
+        let slot = self.device.combine(&shares.ok_or(NotOpened)?).map_err(|_| NotOpened)?; // [QRM-4]
+        Ok(DekHandle::new(self.keep(Kind::Dek, slot)))
+    }
+
+    pub fn check_dek(
+        &mut self,
+        dek: DekHandle,
+        weights: WeightsId,
+        version: WeightsVersion,
+        commitment: &Digest,
+    ) -> Result<(), Differs> {
+        let slot = self.slot(Kind::Dek, dek.value()).ok_or(Differs)?;
+        let prefix = dek_prefix(weights, version);
+        self.device.check_secret(slot, &prefix, commitment.as_bytes()).map_err(|_| Differs) // [QRM-3]
+    }
+
+    /// Where a DEK lies.
+    pub fn dek(&self, dek: DekHandle) -> Option<KeySlot> {
+        self.slot(Kind::Dek, dek.value())
+    }
+
+    /// Executes an erase effect; unknown handles are erased already. [RST-3]
+    pub fn erase(&mut self, secrets: &Secrets) {
+        let keys = secrets.keys.iter().map(|key| (Kind::Key, key.value()));
+        let shares = secrets.shares.iter().map(|share| (Kind::Share, share.value()));
+        let deks = secrets.dek.iter().map(|dek| (Kind::Dek, dek.value()));
+        for handle in keys.chain(shares).chain(deks) {
+            if let Some(slot) = self.slots.remove(&handle) {
+                // A slot that is gone already is what was wanted; a driver that fails trips.
+                let _ = self.device.erase_key(slot);
+            }
+        }
+    }
+
+    /// Every handle stands for nothing; the device zeroises its own memory. [RST-10]
+    pub fn forget(&mut self) {
+        self.slots.clear();
+    }
+
+    fn keep(&mut self, kind: Kind, slot: KeySlot) -> u64 {
+        // Never reused, also not after erasure: a stale handle must not open a later secret.
+        self.last += 1;
+        self.slots.insert((kind, self.last), slot);
+        self.last
+    }
+
+    fn slot(&self, kind: Kind, handle: u64) -> Option<KeySlot> {
+        self.slots.get(&(kind, handle)).copied()
+    }
+}
