@@ -1,6 +1,7 @@
 //! The stories and tables of every chapter, in one binary.
 
 mod audit;
+mod gate;
 mod handshake;
 mod lease;
 mod pair;

@@ -2,13 +2,11 @@
 //!
 //! First term 6 s, term 10 s, margin 0.5 s; two of three.
 
-mod pair;
-
 use std::sync::Arc;
 use std::thread;
 
-use pair::owner::{Owner, revoke, the_device};
-use pair::{From, Kind, Pair, Reply};
+use crate::pair::owner::{Owner, revoke, the_device};
+use crate::pair::{From, Kind, Pair, Reply};
 use split_custody_protocol::ids::Budget;
 use split_custody_protocol::lease::{Admission, Gate};
 use split_custody_protocol::role::DeviceInput;
@@ -122,8 +120,8 @@ fn lea_16_a_tainted_device_has_no_standing() {
 fn lea_16_an_attempt_under_way_has_no_standing() {
     let mut pair = Pair::new();
     assert_eq!(pair.device.standing(), None);
-    pair.network.push((From::Custodian(1), MessageType::Grant, pair::Fate::Drop));
-    pair.network.push((From::Custodian(2), MessageType::Grant, pair::Fate::Drop));
+    pair.network.push((From::Custodian(1), MessageType::Grant, crate::pair::Fate::Drop));
+    pair.network.push((From::Custodian(2), MessageType::Grant, crate::pair::Fate::Drop));
     pair.acquire();
     assert_eq!(pair.device.standing(), None);
 }
