@@ -120,6 +120,18 @@ fn rst_5_the_real_model_is_proven_equal_without_reading_back() {
     });
 }
 
+/// Longer than the staging ring of a small GPU, so that its slots are used again.
+#[test]
+fn rst_5_a_model_longer_than_the_ring_is_proven_equal() {
+    on_every_backend(|device, owner| {
+        let model = Model::of_sizes(&[5_000_001, 70_000]);
+        let incarnation = clean(device);
+        assert_eq!(model.load(device).unwrap(), model.tensors());
+        let request = owner.sign(&incarnation);
+        assert_eq!(device.prove(&request).unwrap(), model.proofs(&request.nonce));
+    });
+}
+
 #[test]
 fn rst_5_a_proof_that_the_owner_did_not_ask_for_is_refused() {
     on_every_backend(|device, owner| {
