@@ -6,8 +6,9 @@ use std::path::Path;
 
 use split_custody_keys::{
     KekSecret, KeyFileError, OperatorKey, OwnerKey, SigningKey, SoftCustody, read_kek_public,
-    read_verify_key, write_verify_key,
+    read_verify_key, write_kek_public, write_verify_key,
 };
+use split_custody_protocol::suite::SuiteId;
 use tempfile::tempdir;
 
 fn mode(path: &Path) -> u32 {
@@ -94,9 +95,24 @@ fn key_of_another_kind_is_refused() {
 
     let public = folder.path().join("grant.pub.pem");
     write_verify_key(&public, &signing.public()).unwrap();
-    assert!(read_kek_public(&public).unwrap_err().to_string().contains("X25519"));
+    assert!(read_kek_public(&public).unwrap_err().to_string().contains("suite: NAME"));
     // A private key where a public one belongs is refused before it is looked at.
     assert!(read_verify_key(&grant).unwrap_err().to_string().contains("PUBLIC KEY"));
+}
+
+#[test]
+fn hsm_5_public_kek_of_a_token_bears_its_suite_and_reads_back() {
+    let folder = tempdir().unwrap();
+    for suite in SuiteId::P256 {
+        let path = folder.path().join(suite.name());
+        let kek = KekSecret::generate_p256(suite).unwrap().public();
+        write_kek_public(&path, &kek).unwrap();
+        assert_eq!(read_kek_public(&path).unwrap(), kek);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let renamed = folder.path().join(format!("{}-renamed", suite.name()));
+        std::fs::write(&renamed, text.replace("suite: ", "suite: X")).unwrap();
+        assert!(read_kek_public(&renamed).unwrap_err().to_string().contains("suite: NAME"));
+    }
 }
 
 #[test]

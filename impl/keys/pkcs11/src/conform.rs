@@ -22,6 +22,7 @@ use crate::hsm::agree;
 use crate::keys::{Keyring, ephemeral_templates, read_point, session_secret};
 use crate::pool::Ephemeral;
 use crate::raw::{Attr, code as c};
+use crate::table::Table;
 use crate::token::Token;
 
 /// What was found of a token.
@@ -109,14 +110,21 @@ pub fn examine(config: &Config) -> Result<Report, Error> {
         negative = bench.negatives();
         negative.push(bench.without_login());
     }
-    let kept = negative.iter().all(|n| n.grade != Grade::Broken || n.name == IMPORTED);
-    let grade = match suite {
-        None => "none",
-        Some(_) if kept && token.table.grade == "production" => "production",
-        Some(_) => "development",
-    };
+    let grade = grade(suite, &negative, &token.table);
     let (name, listed) = (token.about.clone(), token.mechanisms()?.len());
     Ok(Report { token: name, table: token.table.name.clone(), listed, suites, negative, grade })
+}
+
+/// What a token may be used for: everything but a keeper of every rule is for development. [HSM-8]
+fn grade(suite: Option<SuiteId>, negative: &[Negative], table: &Table) -> &'static str {
+    let kept = negative.iter().all(|n| n.grade != Grade::Broken || n.name == IMPORTED);
+    let told = table.quirks.untold.is_empty() && table.grade == "production";
+    match suite {
+        None => "none",
+        Some(SuiteId::P256_CBCD_KW) => "development",
+        Some(_) if kept && told => "production",
+        Some(_) => "development",
+    }
 }
 
 /// Objects of one examination.
@@ -315,5 +323,24 @@ impl fmt::Display for Report {
             writeln!(f, "  {grade} {:<29} {}", negative.name, negative.detail)?;
         }
         write!(f, "grade    {}", self.grade)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::builtin;
+
+    #[test]
+    fn hsm_8_only_a_keeper_of_every_rule_is_for_production() {
+        let negative = |name, grade| Negative { name, grade, detail: String::new() };
+        let good = [negative("kek-wrapped", Grade::Kept), negative(IMPORTED, Grade::Broken)];
+        let bad = [negative("kek-wrapped", Grade::Broken)];
+        let (suite, table) = (Some(SuiteId::P256_X963_KW), builtin("anyone"));
+        assert_eq!(grade(suite, &good, &table), "production");
+        assert_eq!(grade(suite, &bad, &table), "development");
+        assert_eq!(grade(Some(SuiteId::P256_CBCD_KW), &good, &table), "development");
+        assert_eq!(grade(suite, &good, &builtin("Mozilla Foundation")), "development");
+        assert_eq!(grade(None, &[], &table), "none");
     }
 }

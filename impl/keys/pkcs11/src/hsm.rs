@@ -323,6 +323,12 @@ impl Hsm {
     }
 }
 
+impl Drop for Hsm {
+    fn drop(&mut self) {
+        self.pool.close();
+    }
+}
+
 impl Keys {
     fn find(token: &Token, config: &Config) -> Result<Self, Error> {
         let keeper = token.keeper();

@@ -3,7 +3,9 @@
 //! A thread with a session of its own makes them; each is taken once and destroyed by its taker.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
 
 use cryptoki::session::Session;
 use cryptoki_sys::{CK_OBJECT_HANDLE, CK_SESSION_HANDLE};
@@ -44,16 +46,25 @@ pub struct Pool {
     size: usize,
     ready: Mutex<VecDeque<Ephemeral>>,
     taken: Condvar,
+    closed: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Pool {
     /// Starts the thread that keeps `size` of them ready; it ends with the pool.
     pub fn start(token: &Arc<Token>, size: usize) -> Result<Arc<Self>, Error> {
-        let pool = Arc::new(Self { size, ready: Mutex::default(), taken: Condvar::new() });
+        let pool = Arc::new(Self {
+            size,
+            ready: Mutex::default(),
+            taken: Condvar::new(),
+            closed: AtomicBool::new(false),
+            thread: Mutex::default(),
+        });
         if size > 0 {
             let session = token.session()?;
             let (raw, weak) = (token.raw, Arc::downgrade(&pool));
-            std::thread::spawn(move || fill(&raw, &session, &weak));
+            let thread = std::thread::spawn(move || fill(&raw, &session, &weak));
+            *pool.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         }
         Ok(pool)
     }
@@ -67,6 +78,16 @@ impl Pool {
             self.taken.notify_one();
         }
         taken
+    }
+
+    /// Ends the thread and waits for it: a module must not be in a call while its process ends.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.taken.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
     }
 
     /// Forgets all: their session is gone.
@@ -88,7 +109,7 @@ impl Pool {
 /// Fills until the pool is gone; a token that gives none is asked again later, not at once.
 fn fill(raw: &Raw, session: &Session, pool: &Weak<Pool>) {
     let mut filling = true;
-    while let Some(pool) = pool.upgrade() {
+    while let Some(pool) = pool.upgrade().filter(|pool| !pool.closed.load(Ordering::SeqCst)) {
         // Filled in one go once half is gone: not beside every release.
         if pool.len() >= pool.size {
             filling = false;

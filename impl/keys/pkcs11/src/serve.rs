@@ -76,8 +76,7 @@ fn attend(hsm: &Hsm, mut stream: UnixStream) {
     // The signature over a grant follows its re-wrap at once: it is looked for before what the
     // re-wrap left is destroyed, so it waits for nothing.
     let mut eager = Duration::ZERO;
-    loop {
-        let Ok(first) = look(&mut stream, eager) else { break };
+    while let Ok(first) = look(&mut stream, eager) {
         if first.is_none() {
             hsm.clean(&session, std::mem::take(&mut left)); // [HSM-3]
         }
