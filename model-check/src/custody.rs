@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn rel_3_every_breach_of_custody_is_named() {
-        assert_eq!(after(|next| drop(next.outside.insert(1))), Err(Breach::ShareLeft));
+        assert_eq!(after(|next| next.outside.extend([1])), Err(Breach::ShareLeft));
         assert_eq!(
             after(|next| next.granted.entry(1).or_default().clear()),
             Err(Breach::BooksChanged)
