@@ -47,7 +47,7 @@ macro_rules! backend {
 
 backend!(portable, split_custody_kernels::Portable);
 backend!(shim, split_custody_kernels::shim::shim());
-#[cfg(feature = "cuda")]
+#[cfg(feature = "gpu-tests")]
 backend!(cuda, crate::common::gpu());
 backend!(shim_one_table, split_custody_kernels::shim::shim_one_table());
 

@@ -5,6 +5,9 @@
 //! under `--cfg doubles`; a [`Lie`] is a wrapper of this world. Where one rule alone survives its
 //! removal because others cover it, `covered_by` says so.
 
+mod covered;
+
+pub use covered::{COVERED, covered};
 use split_custody_protocol::Rule;
 use split_custody_protocol::transcript::Field;
 
@@ -540,15 +543,6 @@ pub const DOUBLES: &[Double] = &[
         "An activation that was signed for an earlier generation is taken.",
     ),
 ];
-
-/// Why a rule or field can be left out alone and nothing breaks on any smoke slice; `None` where
-/// something does. `cargo prove singles` compares.
-pub fn covered(name: &str) -> Option<&'static str> {
-    COVERED.iter().find(|(covered, _)| *covered == name).map(|(_, reason)| *reason)
-}
-
-/// Rules and fields that others cover, or whose harm no slice contains, each with the reason.
-pub const COVERED: &[(&str, &str)] = &[];
 
 const fn skips(
     name: &'static str,

@@ -23,7 +23,7 @@ macro_rules! operations {
     ($($test:ident => $body:ident,)*) => {
         operations!(@over portable, split_custody_kernels::Portable, $($test => $body,)*);
         operations!(@over shim, split_custody_kernels::shim::shim(), $($test => $body,)*);
-        #[cfg(feature = "cuda")]
+        #[cfg(feature = "gpu-tests")]
         operations!(@over cuda, crate::common::gpu(), $($test => $body,)*);
     };
 }
@@ -132,7 +132,7 @@ pub fn array12(value: &Value) -> [u8; 12] {
 }
 
 /// The GPU of this machine. A program built for one fails where there is none.
-#[cfg(feature = "cuda")]
+#[cfg(feature = "gpu-tests")]
 pub fn gpu() -> split_custody_kernels::device::DeviceBackend<split_custody_kernels::cuda::Gpu> {
     split_custody_kernels::cuda::gpu().expect("this program was built for a machine with a GPU")
 }
