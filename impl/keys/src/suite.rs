@@ -5,6 +5,7 @@
 //! error, never a panic and never another suite. [REL-12]
 
 use std::fmt;
+use std::hint::black_box;
 
 use split_custody_protocol::Suite;
 use split_custody_protocol::effect::Secrets;
@@ -151,13 +152,15 @@ impl Suite for ByteSuite {
         context: &Digest,
         sealed: &SealedShare,
     ) -> Result<ShareHandle, NotOpened> {
-        let secret = self.agreement_secret(secret).ok_or(NotOpened)?;
-        let opened = match suite {
-            SuiteId::HPKE_X25519 => open_share(secret, context, sealed.as_bytes()),
-            suite => p256kw::open(suite, secret, context, sealed.as_bytes()),
-        };
-        let share = opened.ok_or(NotOpened)?;
-        self.slots.insert(Kind::Share, &share).map(ShareHandle::new).ok_or(NotOpened)
+        and_wiped(|| {
+            let secret = self.agreement_secret(secret).ok_or(NotOpened)?;
+            let opened = match suite {
+                SuiteId::HPKE_X25519 => open_share(secret, context, sealed.as_bytes()),
+                suite => p256kw::open(suite, secret, context, sealed.as_bytes()),
+            };
+            let share = opened.ok_or(NotOpened)?;
+            self.slots.insert(Kind::Share, &share).map(ShareHandle::new).ok_or(NotOpened)
+        })
     }
 
     fn check_share(
@@ -167,17 +170,19 @@ impl Suite for ByteSuite {
         commitment: &Digest,
     ) -> Result<(), Differs> {
         let share = self.slots.secret(Kind::Share, share.value()).ok_or(Differs)?;
-        let digest = share_digest(place, share);
+        let digest = and_wiped(|| share_digest(place, share));
         self.same(digest.as_bytes(), commitment.as_bytes()) // [QRM-2]
     }
 
     fn combine(&mut self, shares: &[(ShareIndex, ShareHandle)]) -> Result<DekHandle, NotOpened> {
-        let secret = |(index, share): &(ShareIndex, ShareHandle)| {
-            Some((index.value(), self.slots.secret(Kind::Share, share.value())?))
-        };
-        let shares: Option<Vec<_>> = shares.iter().map(secret).collect();
-        let dek = shamir::combine(&shares.ok_or(NotOpened)?).map_err(|_| NotOpened)?;
-        self.slots.insert(Kind::Dek, &dek).map(DekHandle::new).ok_or(NotOpened)
+        and_wiped(|| {
+            let secret = |(index, share): &(ShareIndex, ShareHandle)| {
+                Some((index.value(), self.slots.secret(Kind::Share, share.value())?))
+            };
+            let shares: Option<Vec<_>> = shares.iter().map(secret).collect();
+            let dek = shamir::combine(&shares.ok_or(NotOpened)?).map_err(|_| NotOpened)?;
+            self.slots.insert(Kind::Dek, &dek).map(DekHandle::new).ok_or(NotOpened)
+        })
     }
 
     fn check_dek(
@@ -188,7 +193,30 @@ impl Suite for ByteSuite {
         commitment: &Digest,
     ) -> Result<(), Differs> {
         let dek = self.slots.secret(Kind::Dek, dek.value()).ok_or(Differs)?;
-        let digest = dek_digest(weights, version, dek);
+        let digest = and_wiped(|| dek_digest(weights, version, dek));
         self.same(digest.as_bytes(), commitment.as_bytes()) // [QRM-3]
     }
 }
+
+/// Runs what handles a secret, then overwrites the stack below the caller: values that were moved, and
+/// the temporaries of ciphers and hashes, leave copies there. As well as safe code can; that nothing
+/// is left is what the memory scan of the demo shows.
+fn and_wiped<T>(run: impl FnOnce() -> T) -> T {
+    let result = apart(run);
+    overwrite_stack();
+    result
+}
+
+/// A frame of its own, so that all that `run` leaves lies below the caller's.
+#[inline(never)]
+fn apart<T>(run: impl FnOnce() -> T) -> T {
+    run()
+}
+
+#[inline(never)]
+fn overwrite_stack() {
+    black_box(&mut [0u8; STACK_BYTES]);
+}
+
+/// Deeper than any call of the suite goes.
+const STACK_BYTES: usize = 64 * 1024;
