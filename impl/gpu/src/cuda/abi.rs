@@ -1,4 +1,4 @@
-//! The C side of [`consumer`](super::consumer): `include/split_custody.h` is its documentation.
+//! The C side of `consumer`: `include/split_custody.h` is its documentation.
 //!
 //! Chapters 50 and 70. A loan is a use that the gate counts, until it is taken back. DLPack is version
 //! 0.8: a `DLManagedTensor` on device type `kDLCUDA`.

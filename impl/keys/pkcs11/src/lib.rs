@@ -2,7 +2,7 @@
 //!
 //! Chapter 35. [`Token`] is a module's token, opened and logged in; [`Hsm`] holds a custodian's keys
 //! in it and releases; [`conform`] tries what a token really does. [`WorkerCustody`] is what a
-//! custodian uses: the module runs in a process of its own ([`serve`]), behind a deadline.
+//! custodian uses: the module runs in a process of its own (`serve`), behind a deadline.
 //!
 //! A share is in clear inside the token only. What it does not do: stop a host that is actively
 //! compromised and logged in (chapter 35 says why); `tests/attacks.rs` shows both halves.
