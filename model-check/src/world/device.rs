@@ -9,8 +9,7 @@ use split_custody_protocol::role::{Device, DeviceInput};
 use split_custody_protocol::suite::{Bytes, Digest};
 use split_custody_protocol::time::{Rebase, Span};
 use split_custody_protocol::transcript;
-use split_custody_protocol::wire::encode;
-use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind, Request};
+use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind};
 use split_custody_protocol::wire::message::Message;
 
 use super::{
@@ -130,7 +129,7 @@ impl World {
         if config.lie == Some(Lie::SharesOpenInHost)
             && matches!(Message::from_frame(&frame), Ok(Message::Grant(_)))
         {
-            self.leaked(config, custodian);
+            self.share_left(config, custodian);
         }
         let channel = ChannelId::new(channel);
         self.device_input(config, DeviceInput::Received { channel, frame });
@@ -157,7 +156,7 @@ impl World {
         }
     }
 
-    fn device_output(&mut self, config: &Config, output: Output<DeviceEffect>) {
+    pub(super) fn device_output(&mut self, config: &Config, output: Output<DeviceEffect>) {
         match output {
             Output::Transmit { channel, frame } => {
                 self.say(Said::Transmit(channel.value(), FrameId::of(&frame)));
@@ -208,23 +207,6 @@ impl World {
             && link.custodian_end.is_on()
         {
             link.to_custodian.push(id);
-        }
-    }
-
-    /// Whether the key of a request was in another session before. [HS-8]
-    fn watch_device_key(&mut self, config: &Config, request: &Request) {
-        let earlier =
-            self.knows.iter().filter_map(|frame| match Message::from_frame(&frame.bytes()) {
-                Ok(Message::Request(earlier)) => Some(earlier),
-                _ => None,
-            });
-        let other = |earlier: &Request| encode(&earlier.entries) != encode(&request.entries);
-        let earlier: Vec<Request> = earlier.filter(other).collect();
-        if !earlier.is_empty() {
-            self.record(config, Fact::SecondSession);
-        }
-        if earlier.iter().any(|earlier| earlier.device_key == request.device_key) {
-            self.record(config, Fact::DeviceKeyTwice);
         }
     }
 
@@ -279,7 +261,7 @@ impl World {
     }
 
     /// The questions that this slice does not leave open are answered at once.
-    fn prompt_device_answer(&mut self, config: &Config) -> Option<DeviceInput> {
+    pub(super) fn prompt_device_answer(&mut self, config: &Config) -> Option<DeviceInput> {
         if config.bounds.stepwise.is_on() {
             return None;
         }
@@ -421,112 +403,6 @@ impl World {
         self.spent.disturbances = self.spent.disturbances.saturating_add(1);
         self.device.edit().read = true;
         self.device_input(config, DeviceInput::Resumed);
-    }
-
-    pub(super) fn begin_use(&mut self, config: &Config) {
-        let now = self.now();
-        let Ok(admission) = self.device.edit().machine.admit(now) else {
-            self.spent.uses = self.spent.uses.saturating_add(1);
-            let refused = if self.device.lost { Fact::Lost } else { Fact::OutOfBudget };
-            self.record(config, refused);
-            self.drain_device(config);
-            return;
-        };
-        self.charge(config);
-        self.spent.uses = self.spent.uses.saturating_add(1);
-        self.device.edit().using = Some(admission);
-        self.record(config, Fact::Used);
-        let live = self.custodians_that_lease(config);
-        if live < usize::from(config.setup.k) {
-            self.record(config, Fact::UseWithoutK);
-        }
-        if self.device.lost {
-            self.record(config, Fact::UseAfterLoss);
-        }
-        self.check_use(config);
-        self.drain_device(config);
-    }
-
-    /// Charges an admitted use to every counting term, in the world's own books. [LEA-4]
-    fn charge(&mut self, config: &Config) {
-        let budget = config.setup.budget;
-        if budget == u64::MAX {
-            return;
-        }
-        let now = self.now();
-        let counting = self.device.machine.leases().filter(|(_, held)| now < held.end());
-        let terms: Vec<(u8, u64)> =
-            counting.map(|(id, held)| (id.value(), held.counter.value())).collect();
-        let charged = &mut self.device.edit().charged;
-        let mut able = 0;
-        for (id, counter) in terms {
-            let (term, uses) = charged.entry(id).or_insert((counter, 0));
-            if *term != counter {
-                (*term, *uses) = (counter, 0); // a renewal sets the budget [LEA-13]
-            }
-            if *uses < budget {
-                *uses += 1;
-                able += 1;
-            }
-        }
-        if able < usize::from(config.setup.k) {
-            self.record(config, Fact::SpentBudget);
-        }
-    }
-
-    fn drain_device(&mut self, config: &Config) {
-        while let Some(output) = self.device.edit().machine.poll_output() {
-            self.device_output(config, output);
-        }
-        if let Some(input) = self.prompt_device_answer(config) {
-            self.device_input(config, input);
-        }
-    }
-
-    pub(super) fn emit(&mut self, config: &Config) {
-        let Some(admission) = self.device.edit().using.take() else { return };
-        let old = *admission.incarnation() != symbolic::incarnation(u64::from(self.device.life));
-        let leaves = self.device.machine.release_output(self.now(), &admission).is_ok();
-        // Only a replay asks what became of it; in a search it would split states.
-        self.output_left = leaves && self.said.is_some();
-        if !leaves {
-            self.record(config, if old { Fact::OldOutputRefused } else { Fact::LateOutputRefused });
-            return;
-        }
-        self.record(config, Fact::Output);
-        if old {
-            self.record(config, Fact::OutputOfOtherLife);
-        }
-        if self.custodians_that_lease(config) < usize::from(config.setup.k) {
-            self.record(config, Fact::OutputWithoutK);
-        }
-        self.check_use(config);
-    }
-
-    /// The bound of revocation, and the end of an incarnation.
-    fn check_use(&mut self, config: &Config) {
-        let bound = u8::try_from(config.setup.ttl_max).unwrap_or(u8::MAX);
-        if self.since_effective.is_some_and(|ticks| ticks >= bound) {
-            self.record(config, Fact::UseAfterBound);
-        }
-        if self.custodians.values().any(|node| node.acknowledged) {
-            self.record(config, Fact::UsedAfterAcknowledgement);
-        }
-        if self.device.read {
-            self.record(config, Fact::UseAfterRead);
-        }
-    }
-
-    /// Custodians in whose own books a lease of this device still counts; liars always lease.
-    fn custodians_that_lease(&self, config: &Config) -> usize {
-        let leases = |id: &u8| {
-            let machine = self.custodians.get(id).and_then(|node| node.machine.as_ref());
-            let counts = |machine: &split_custody_protocol::role::Custodian| {
-                machine.ledger().iter().any(|(_, lease)| self.now() < lease.lapse())
-            };
-            config.liars.contains(id) || machine.is_some_and(counts)
-        };
-        (1..=config.setup.n).filter(leases).count()
     }
 }
 
