@@ -36,7 +36,7 @@ pub fn check_text(results: &[PropertyResult], seconds: f64) -> String {
         match result.verdict {
             Verdict::PinBroken => {
                 text += &format!(
-                    "            pinned {} states: review the change, then pin {} in slice.rs\n",
+                    "            pinned {} states: review the change, then pin {} in slice/table.rs\n",
                     slice.pinned().unwrap_or_default(),
                     found.unique
                 );
