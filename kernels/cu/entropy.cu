@@ -62,26 +62,29 @@ SC_KERNEL(sc_condition_entropy, EntropyArgs, 32) {
 }
 
 struct CollectArgs {
-    u32* samples; // one per thread of the launch
-    u32 rounds;
-    u32 pad;
+    u32* samples; // `per_warp` for each warp of the launch, in the order of time
+    u32 per_warp;
+    u32 hops; // loads behind each sample
 };
 
-// How long a few contended operations take, on every multiprocessor at once. What comes of it on real
-// hardware has to be assessed there.
+// How long a few loads take that all multiprocessors compete for. The way to memory crosses clocks:
+// that is where the jitter is. (Time spent inside one multiprocessor repeats from launch to launch.)
+// One lane of a warp samples, since all lanes of a warp see one clock. Where a load goes does not
+// depend on what an earlier one gave, so a deterministic machine would repeat itself and be noticed.
 SC_KERNEL(sc_collect_entropy, CollectArgs, 256) {
-    SC_SHARED(shared);
-    volatile u32* cell = (volatile u32*)shared;
-    if (threadIdx.x < 32) cell[threadIdx.x] = 0;
-    __syncthreads();
+    if (threadIdx.x % 32 != 0) return;
+    u32 warp = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    u32 count = gridDim.x * blockDim.x / 32 * a.per_warp, seen = 0;
+    volatile u32* cells = a.samples;
     u64 before = clock64();
-    u32 mixed = 0;
 #pragma unroll 1
-    for (u32 i = 0; i < a.rounds; i++) {
-        cell[(threadIdx.x + mixed) & 31] = (u32)clock64();
-        mixed = (mixed << 1) ^ cell[(threadIdx.x * 7 + i) & 31];
+    for (u32 i = 0; i < a.per_warp; i++) {
+#pragma unroll 1
+        // The next load waits for this one: its address needs a bit that is always zero.
+        for (u32 hop = 0; hop < a.hops; hop++)
+            seen = cells[(warp * 797 + i * 131 + hop * 61 + (seen >> 31)) % count];
+        u64 now = clock64();
+        cells[warp * a.per_warp + i] = (u32)(now - before) & 0x7FFFFFFF;
+        before = now;
     }
-    u64 after = clock64();
-    a.samples[blockIdx.x * blockDim.x + threadIdx.x] = (u32)(after - before) ^ rotl(mixed, 16);
-    shared_wipe(shared, 128);
 }

@@ -184,3 +184,9 @@ pub enum OperationError {
 
 /// The least number of samples of a seed: at half a bit each, sixteen times what it holds.
 pub const ENTROPY_SAMPLES_MIN: usize = 8192;
+
+/// How jitter is collected: so many samples in a row by one lane of each warp, each over so many loads,
+/// by blocks of eight warps.
+pub(crate) const SAMPLES_PER_WARP: u32 = 32;
+pub(crate) const HOPS: u32 = 4;
+pub(crate) const SAMPLES_PER_BLOCK: usize = 8 * SAMPLES_PER_WARP as usize;

@@ -68,6 +68,51 @@ fn copies_that_do_not_fit_their_memory_are_refused() {
     assert_eq!(Shim::FOUR.read(&memory, &mut [0; 11]), refused);
 }
 
+/// What a GPU gives, launch after launch: healthy, no sample a copy of its neighbour's, not the same
+/// again, and far above the claim of half a bit by the estimates of SP 800-90B sections 6.3.1 and 6.3.3.
+#[cfg(feature = "gpu-tests")]
+mod cuda {
+    use std::collections::BTreeMap;
+
+    use split_custody_kernels::operations::Operations;
+
+    /// Bits for each sample, when the likeliest guess is right so often.
+    fn bits(right: usize, of: usize) -> f64 {
+        -(right as f64 / of as f64).log2()
+    }
+
+    fn most_common(bytes: impl Iterator<Item = u64>) -> usize {
+        let mut counts = BTreeMap::new();
+        bytes.for_each(|byte| *counts.entry(byte).or_insert(0) += 1);
+        counts.into_values().max().unwrap_or(0)
+    }
+
+    #[test]
+    fn rst_4_jitter_of_the_gpu_is_worth_ten_times_its_claim() {
+        let gpu = crate::common::gpu();
+        let launches: Vec<Vec<u32>> = (0..8).map(|_| gpu.collect_entropy(8192).unwrap()).collect();
+        let low = |launch: &[u32]| launch.iter().map(|s| u64::from(s & 255)).collect::<Vec<_>>();
+        let all: Vec<u64> = launches.iter().flat_map(|launch| low(launch)).collect();
+        let common = bits(most_common(all.iter().copied()), all.len());
+        // After each value, the likeliest next one.
+        let mut after = BTreeMap::<u64, Vec<u64>>::new();
+        all.windows(2).for_each(|pair| after.entry(pair[0]).or_default().push(pair[1]));
+        let guessed = after.values().map(|next| most_common(next.iter().copied())).sum();
+        let markov = bits(guessed, all.len() - 1);
+        let pairs = launches.windows(2).flat_map(|two| two[0].iter().zip(&two[1]));
+        let again = bits(pairs.filter(|(one, other)| one == other).count(), 7 * 8192);
+        println!(
+            "bits per sample: {common:.2} most common, {markov:.2} Markov, {again:.2} restarts"
+        );
+        assert!(common >= 5.0 && markov >= 4.0 && again >= 4.0);
+        for launch in &launches {
+            assert!(gpu.condition_entropy(launch, &[0; 32]).is_ok());
+            let equal = launch.windows(2).filter(|pair| pair[0] == pair[1]).count();
+            assert!(equal < launch.len() / 8, "{equal} of {} are copies", launch.len());
+        }
+    }
+}
+
 #[test]
 fn rst_4_collected_jitter_of_the_shim_passes_the_health_tests() {
     // The shim's clock is a sequence that looks like jitter: this shows the path, not the source.

@@ -5,27 +5,32 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::fake::{Fake, folder};
+use common::fake::{Fake, ON_GPU, folder, on_gpu};
 use common::{Model, Owner, clean};
 use split_custody_gpu::GpuDevice;
 use split_custody_gpu::cuda::Reason;
 use split_custody_gpu::cuda::probe::CALLS;
 
 fn interposer() -> PathBuf {
-    let library = folder().parent().unwrap().join("libsplit_custody_interposer.so");
-    assert!(library.exists(), "kernels/fake-driver builds it");
+    let folder = match std::env::var_os(ON_GPU) {
+        Some(folder) => PathBuf::from(folder),
+        None => folder().parent().unwrap().into(),
+    };
+    let library = folder.join("libsplit_custody_interposer.so");
+    assert!(library.exists(), "kernels/fake-driver and kernels/on-gpu build it");
     library
 }
 
 /// Runs one test of this file with the interposer preloaded.
 #[track_caller]
 fn run_preloaded(test: &str, preload: &Path) {
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--ignored", "--test-threads", "1", "--nocapture"])
-        .env("LD_PRELOAD", preload)
-        .env("LD_LIBRARY_PATH", folder())
-        .output()
-        .unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--ignored", "--test-threads", "1", "--nocapture"]);
+    command.env("LD_PRELOAD", preload);
+    if !on_gpu() {
+        command.env("LD_LIBRARY_PATH", folder());
+    }
+    let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("1 passed"), "{said}");
@@ -80,6 +85,23 @@ fn preloaded_other_calls_go_on() {
     device.combine(&[(1, one)]).unwrap();
     assert!(device.last_trip().is_none());
     assert_eq!(device.incarnation().unwrap(), incarnation);
+}
+
+/// On a GPU: copies of the mark by foreign code do yield it where the interposer is not. Only copies:
+/// a driver may crash on the other calls, whose arguments are as poor as the fake one allows.
+#[test]
+#[ignore = "on a GPU only"]
+fn without_the_interposer_a_gpu_yields_the_mark() {
+    let (driver, owner) = (Fake::begin(), Owner::new());
+    let device = driver.device(&owner);
+    assert!(on_gpu() && !device.is_interposed());
+    for call in ["cuMemcpy", "cuMemcpyDtoH_v2", "cuMemcpyDtoHAsync_v2", "GetProcAddress"] {
+        clean(&device);
+        device.generate_key().unwrap(); // the context is current on this thread
+        let tried = device.danger_attempt(call).unwrap();
+        assert!(tried.yielded, "{call}: {tried:?}");
+        println!("{call}: yielded the mark");
+    }
 }
 
 /// What the interposer is for: without it, the same calls on the same driver do give the mark away.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::fake::Fake;
+use common::fake::{Fake, on_gpu};
 use common::{Model, Owner, clean, sim};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,14 @@ use split_custody_weights::{Threads, WeightsError};
 fn on_every_backend(body: fn(&dyn GpuDevice, &Owner)) {
     let owner = Owner::new();
     body(&sim(&owner), &owner);
-    // The backend `cuda`, on the fake driver: all of it but the hardware.
+    // The backend `cuda`: on the fake driver, which is all of it but the hardware, or on a GPU.
     let driver = Fake::begin();
     let device = driver.device(&owner);
     body(&device, &owner);
-    println!("backend `cuda`: run on the fake driver; not run on an NVIDIA GPU");
+    match on_gpu() {
+        true => println!("backend `cuda`: run on an NVIDIA GPU"),
+        false => println!("backend `cuda`: run on the fake driver; not run on an NVIDIA GPU"),
+    }
 }
 
 fn slice(tensor: &str, range: std::ops::Range<u64>) -> TensorSlice {

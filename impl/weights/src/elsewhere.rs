@@ -42,10 +42,20 @@ impl Default for TagDigest {
     }
 }
 
+/// The tags of a run of chunks as sealed, in order.
+pub fn tags_of(sealed: &[u8]) -> impl Iterator<Item = &[u8; 16]> {
+    sealed.chunks(STRIDE_BYTES).filter_map(<[u8]>::last_chunk)
+}
+
 impl TagDigest {
     /// Takes the tags of a run of chunks as sealed.
     pub fn absorb(&mut self, sealed: &[u8]) {
-        for tag in sealed.chunks(STRIDE_BYTES).filter_map(<[u8]>::last_chunk::<16>) {
+        self.absorb_tags(tags_of(sealed));
+    }
+
+    /// The same, of tags that [`tags_of`] gave on another thread.
+    pub fn absorb_tags<'t>(&mut self, tags: impl IntoIterator<Item = &'t [u8; 16]>) {
+        for tag in tags {
             self.hash.update(tag);
             self.tags.push(Tag(*tag));
         }

@@ -40,7 +40,7 @@ mod staged;
 mod storage;
 
 pub use destination::{Buffers, Destination, RUN_BYTES, Sink};
-pub use elsewhere::{SealedMessage, TagDigest};
+pub use elsewhere::{SealedMessage, TagDigest, tags_of};
 pub use error::{Place, SealedRule, SourceRule, TableRule, WeightsError};
 pub use header::{Header, OpenedTensor};
 pub use ids::{Dek, Ids, Threads};

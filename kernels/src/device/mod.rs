@@ -13,6 +13,7 @@ pub(crate) mod chunks;
 pub(crate) mod operations;
 
 use crate::device::args::Args;
+use crate::operations::{HOPS, SAMPLES_PER_BLOCK, SAMPLES_PER_WARP};
 
 pub use chunks::DeviceSchedule;
 
@@ -182,13 +183,12 @@ impl<D: Driver> DeviceBackend<D> {
 
     /// Samples of jitter from every multiprocessor, at least `count`. [RST-4]
     pub fn collect_entropy(&self, count: u32) -> Result<Vec<u32>, DeviceError> {
-        const THREADS: u32 = 256;
-        let blocks = count.div_ceil(THREADS);
-        let mut bytes = vec![0; 4 * (blocks * THREADS) as usize];
+        let blocks = count.div_ceil(SAMPLES_PER_BLOCK as u32);
+        let mut bytes = vec![0; 4 * blocks as usize * SAMPLES_PER_BLOCK];
         let samples = self.room(bytes.len())?;
         let mut args = Args::default();
-        args.long(self.at(&samples)).word(64).word(0);
-        let launch = Launch { kernel: "sc_collect_entropy", blocks, threads: THREADS, shared: 128 };
+        args.long(self.at(&samples)).word(SAMPLES_PER_WARP).word(HOPS);
+        let launch = Launch { kernel: "sc_collect_entropy", blocks, threads: 256, shared: 0 };
         self.driver.launch(&launch, args.bytes())?;
         self.driver.read(&samples, &mut bytes)?;
         let word = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);

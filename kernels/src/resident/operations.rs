@@ -4,7 +4,9 @@
 use crate::device::args::Args;
 use crate::device::operations::judge;
 use crate::device::{DeviceError, Launch, sizes};
-use crate::operations::{ENTROPY_SAMPLES_MIN, OperationError};
+use crate::operations::{
+    ENTROPY_SAMPLES_MIN, HOPS, OperationError, SAMPLES_PER_BLOCK, SAMPLES_PER_WARP,
+};
 use crate::resident::desk::Desk;
 use crate::resident::memory::{Public, Secret};
 use crate::resident::tensors::Marked;
@@ -53,9 +55,9 @@ impl Desk {
         self.clear()?;
         let samples = samples.part(0, SAMPLES_BYTES)?;
         let mut args = Args::default();
-        args.long(samples.address()).word(64).word(0);
-        let (blocks, shared) = ((ENTROPY_SAMPLES_MIN / 256) as u32, 128);
-        let launch = Launch { kernel: "sc_collect_entropy", blocks, threads: 256, shared };
+        args.long(samples.address()).word(SAMPLES_PER_WARP).word(HOPS);
+        let blocks = (ENTROPY_SAMPLES_MIN / SAMPLES_PER_BLOCK) as u32;
+        let launch = Launch { kernel: "sc_collect_entropy", blocks, threads: 256, shared: 0 };
         self.launch(&launch, &args)?;
         let (seed, verdict) = (self.put(seed)?, self.room(4)?);
         let seen = self.room(8)?;
@@ -227,7 +229,7 @@ const SAMPLES_BYTES: usize = 4 * ENTROPY_SAMPLES_MIN;
 pub(super) const KERNELS: [(&str, u32); 12] = [
     ("sc_agree_x25519", sizes::X25519_SPACE),
     ("sc_check_digest", sizes::HASH_SPACE_256),
-    ("sc_collect_entropy", 128),
+    ("sc_collect_entropy", 0),
     ("sc_combine_shares", 0),
     ("sc_condition_entropy", sizes::HASH_SPACE_256),
     ("sc_derive", sizes::DERIVE_SPACE),

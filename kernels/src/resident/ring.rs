@@ -1,6 +1,10 @@
-//! The staging ring: pinned memory, the same on the device, and two streams, so that one slot is
-//! filled while another travels and a third is opened.
+//! The staging ring: pinned memory, the same on the device, and streams, so that some slots are filled
+//! while another travels and others are opened.
+//!
+//! A slot's chunks keep fewer multiprocessors busy than a GPU has, and a chunk takes the same time
+//! whether it is alone or not. So slots are opened on several streams, in turn.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::device::DeviceError;
@@ -8,12 +12,15 @@ use crate::resident::context::Context;
 use crate::resident::memory::{Open, Pinned, Public};
 use crate::resident::stream::{Event, Stream};
 
-/// Some slots, taken in turn.
+/// Some slots, taken in turn. Whoever takes one may fill it on another thread.
 pub struct Ring {
-    slots: Vec<Slot>,
-    next: usize,
+    /// Those that nobody has taken, the longest sent first.
+    idle: VecDeque<Slot>,
+    made: usize,
+    bytes: usize,
+    context: Arc<Context>,
     travelling: Arc<Stream>,
-    opening: Arc<Stream>,
+    opening: Vec<Arc<Stream>>,
 }
 
 /// One part of the ring.
@@ -28,46 +35,68 @@ pub struct Slot {
 }
 
 impl Ring {
-    /// So many slots with room for so many bytes each.
-    pub fn new(context: &Arc<Context>, slots: usize, bytes: usize) -> Result<Self, DeviceError> {
-        let travelling = Arc::new(Stream::new(context)?);
-        let opening = Arc::new(Stream::new(context)?);
-        let slot = |_| {
-            Ok(Slot {
-                pinned: Pinned::allocate(context, bytes + TAIL)?,
-                open: Open::allocate(context, bytes + TAIL)?,
-                used: 0,
-                arrived: Event::new(context)?,
-                opened: Event::new(context)?,
-                travelling: travelling.clone(),
-                opening: opening.clone(),
-            })
-        };
-        let slots = (0..slots).map(slot).collect::<Result<_, DeviceError>>()?;
-        Ok(Self { slots, next: 0, travelling, opening })
+    /// A ring whose slots will have room for so many bytes each.
+    pub fn new(context: &Arc<Context>, bytes: usize) -> Result<Self, DeviceError> {
+        Ok(Self {
+            idle: VecDeque::new(),
+            made: 0,
+            bytes,
+            context: context.clone(),
+            travelling: Arc::new(Stream::new(context)?),
+            opening: (0..OPENING)
+                .map(|_| Stream::new(context).map(Arc::new))
+                .collect::<Result<_, _>>()?,
+        })
     }
 
-    /// The next slot, when what was in it has been opened.
-    pub fn slot(&mut self) -> Result<&mut Slot, DeviceError> {
-        let at = self.next;
-        self.next = (at + 1) % self.slots.len();
-        let slot = &mut self.slots[at];
+    /// Has at least so many slots from now on.
+    pub fn grow(&mut self, slots: usize) -> Result<(), DeviceError> {
+        while self.made < slots {
+            let slot = Slot {
+                pinned: Pinned::allocate(&self.context, self.bytes + TAIL)?,
+                open: Open::allocate(&self.context, self.bytes + TAIL)?,
+                used: 0,
+                arrived: Event::new(&self.context)?,
+                opened: Event::new(&self.context)?,
+                travelling: self.travelling.clone(),
+                opening: self.opening[self.made % OPENING].clone(),
+            };
+            self.idle.push_back(slot);
+            self.made += 1;
+        }
+        Ok(())
+    }
+
+    /// How many bytes fit a slot.
+    pub fn slot_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The next slot, when what was in it has been opened; none while others have them all.
+    pub fn take(&mut self) -> Result<Option<Slot>, DeviceError> {
+        let Some(mut slot) = self.idle.pop_front() else { return Ok(None) };
         slot.opened.finish()?;
         slot.used = 0;
-        Ok(slot)
+        Ok(Some(slot))
+    }
+
+    /// Takes a slot back, sent or not. One that is dropped instead is missing from now on.
+    pub fn give(&mut self, slot: Slot) {
+        self.idle.push_back(slot);
     }
 
     /// Waits for everything.
     pub fn finish(&self) -> Result<(), DeviceError> {
         self.travelling.finish()?;
-        self.opening.finish()
+        self.opening.iter().try_for_each(|stream| stream.finish())
     }
 }
 
-impl Drop for Ring {
+impl Drop for Slot {
     fn drop(&mut self) {
         // Nothing may be under way when pinned memory goes. An error means that the context has ended.
-        let _ = self.finish();
+        let _ = self.travelling.finish();
+        let _ = self.opening.finish();
     }
 }
 
@@ -113,6 +142,8 @@ impl Slot {
     }
 }
 
+/// Streams that slots are opened on.
+const OPENING: usize = 4;
 const ALIGN: usize = 256;
 /// Room for the description of what is in a slot.
 const TAIL: usize = 256 << 10;

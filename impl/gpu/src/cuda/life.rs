@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use split_custody_kernels::device::DeviceError;
 use split_custody_kernels::operations::OperationError;
-use split_custody_kernels::resident::{Context, Desk, Gate, Marked, sweep};
+use split_custody_kernels::resident::{Context, Desk, Gate, Marked, Ring, sweep};
 
 use crate::cuda::device::CudaConfig;
 use crate::cuda::journal::Journal;
@@ -47,6 +47,8 @@ pub(super) type Lease = Box<dyn Fn() -> bool + Send>;
 pub(super) struct Hold {
     pub(super) weights: Option<Weights>,
     pub(super) keys: KeyArea,
+    /// What ciphertext travels through, kept from load to load.
+    pub(super) ring: Option<Ring>,
     pub(super) desk: Desk,
     pub(super) context: Arc<Context>,
 }
@@ -141,7 +143,7 @@ impl Inner {
             self.swept.store(sweep(&context, &mut desk)?, Ordering::SeqCst); // [RST-14]
             let keys = KeyArea::create(&context)?;
             watch::guard(keys.whole());
-            *hold = Some(Hold { weights: None, keys, desk, context });
+            *hold = Some(Hold { weights: None, keys, ring: None, desk, context });
         }
         hold.as_mut().ok_or(GpuError::Tainted)
     }
@@ -211,14 +213,14 @@ impl Hold {
 
     /// Refuses access, unmaps, gives back.
     pub(super) fn revoke(self) -> Result<(), GpuError> {
-        let Self { weights, keys, desk, context } = self;
+        let Self { weights, keys, ring, desk, context } = self;
         let mut done = Ok(());
         let all = weights.map(|weights| weights.memory).into_iter().chain([keys.into_memory()]);
         for memory in all {
             watch::unguard(memory.whole());
             done = done.and(memory.revoke());
         }
-        drop((desk, context));
+        drop((ring, desk, context));
         Ok(done?)
     }
 }

@@ -8,21 +8,21 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use split_custody_kernels::STRIDE_BYTES;
 use split_custody_kernels::resident::{
-    DeriveJob, Desk, Guarded, Marked, Open, OpenJob, Public, Ring, SCHEDULE_BYTES, Secret, Slot,
-    Target,
+    DeriveJob, Desk, Guarded, Open, OpenJob, Public, Ring, SCHEDULE_BYTES, Secret, Target,
 };
-use split_custody_kernels::{CHUNK_BYTES, STRIDE_BYTES, TAG_BYTES};
-use split_custody_weights::{Header, Reader, SealedMessage, TagDigest, Threads};
+use split_custody_weights::{Header, Reader, SealedMessage, TagDigest};
 use zeroize::Zeroizing;
 
 use crate::backend::{Load, TensorInfo};
+use crate::cuda::feed::{Feed, Filling};
 use crate::cuda::life::{Hold, Inner};
 use crate::cuda::watch;
 use crate::cuda::weights::{Region, Weights, lay_out};
 use crate::error::GpuError;
 use crate::incarnation::Mark;
-use crate::loader::{Progress, describe};
+use crate::loader::describe;
 
 impl Inner {
     /// Opens a sealed file, whole or not at all.
@@ -82,16 +82,21 @@ impl Inner {
         hold.verify_weights()?;
         let marked = hold.marked(mark)?;
         let dek = dek(hold, load)?;
-        let Hold { weights, desk, context, .. } = hold;
+        let Hold { weights, ring, desk, context, .. } = hold;
         let weights = weights.as_ref().ok_or(GpuError::NoModel)?;
         let plan = Plan::new((reader, header), weights, regions)?;
         plan.derive(desk, dek)?; // [SEAL-5]
         let words = Open::allocate(context, 4 * plan.chunks().max(1))?;
-        let slot_bytes = slot_bytes(context.free_memory()?);
-        let mut ring = Ring::new(context, SLOTS, slot_bytes)?;
-        let mut way = Way { plan: &plan, load, marked: &marked, words: words.whole(), reader };
-        let tags = way.run(&mut ring, || self.is_stopped(load))?;
-        ring.finish()?;
+        // A ring that a load failed in is not used again.
+        let mut used = match ring.take() {
+            Some(used) => used,
+            None => Ring::new(context, slot_bytes(context.free_memory()?))?,
+        };
+        let filling = Filling { plan: &plan, reader, words: words.whole() };
+        let feed = Feed { filling, load, marked: &marked };
+        let tags = feed.run(&mut used, || self.is_stopped(load))?;
+        used.finish()?;
+        *ring = Some(used);
         if self.is_stopped(load) {
             return Err(GpuError::Interrupted);
         }
@@ -178,13 +183,13 @@ fn job(message: &SealedMessage, key: Secret, schedule: Secret) -> DeriveJob<'_> 
 }
 
 /// Every tensor: its message, its place, its schedule, its status words.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     messages: Vec<SealedMessage>,
     places: Vec<Secret>,
     schedules: Secret,
     /// The first status word of each tensor, and of all of them.
     firsts: Vec<usize>,
-    regions: &'a [Region],
+    pub(super) regions: &'a [Region],
 }
 
 impl<'a> Plan<'a> {
@@ -231,11 +236,22 @@ impl<'a> Plan<'a> {
         (0..self.messages.len()).map(whole).collect()
     }
 
-    fn all(&self, tensor: usize) -> u64 {
+    pub(super) fn tensors(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Bytes of a run of chunks as sealed.
+    pub(super) fn sealed_bytes(&self, tensor: usize, chunks: &Range<u64>) -> usize {
+        let range = self.messages[tensor].layout.ciphertext_range(chunks);
+        (range.end - range.start) as usize
+    }
+
+    /// How many chunks a tensor has.
+    pub(super) fn all(&self, tensor: usize) -> u64 {
         self.messages[tensor].layout.chunks()
     }
 
-    fn run_job(
+    pub(super) fn run_job(
         &self,
         tensor: usize,
         chunks: Range<u64>,
@@ -255,108 +271,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// From the file to the GPU.
-struct Way<'a> {
-    plan: &'a Plan<'a>,
-    load: &'a Load<'a>,
-    marked: &'a Marked<'a>,
-    words: Public,
-    reader: &'a Reader,
-}
-
-/// What a slot takes: runs of chunks of tensors, in order.
-type Batch = Vec<(usize, Range<u64>)>;
-
-impl Way<'_> {
-    /// Sends everything, slot by slot; gives the digest of each tensor's tags.
-    fn run(
-        &mut self,
-        ring: &mut Ring,
-        is_stopped: impl Fn() -> bool,
-    ) -> Result<Vec<[u8; 32]>, GpuError> {
-        let total = self.plan.regions.iter().map(|region| region.length as u64).sum();
-        let (mut digests, mut digest) = (Vec::new(), TagDigest::default());
-        let (mut opened, mut next) = (0, (0, 0));
-        while next.0 < self.plan.messages.len() {
-            if is_stopped() {
-                return Err(GpuError::Interrupted); // [LEA-5] [RST-3]
-            }
-            let slot = ring.slot()?;
-            let batch = self.batch(slot, &mut next);
-            let mut jobs = Vec::with_capacity(batch.len());
-            for (tensor, chunks) in batch {
-                let bytes = self.sealed_bytes(tensor, &chunks);
-                let (pinned, sealed) = slot.fill(bytes)?;
-                self.read(tensor, chunks.clone(), pinned)?;
-                digest.absorb(pinned);
-                if chunks.end == self.plan.all(tensor) {
-                    digests.push(std::mem::take(&mut digest).finish());
-                }
-                let job = self.plan.run_job(tensor, chunks.clone(), sealed, self.words)?;
-                opened += bytes as u64 - TAG_BYTES as u64 * (chunks.end - chunks.start);
-                jobs.push(job);
-            }
-            slot.open(&jobs, self.marked)?;
-            (self.load.progress)(Progress { opened, total });
-        }
-        Ok(digests)
-    }
-
-    /// As much as fits the slot, from `next` on.
-    fn batch(&self, slot: &Slot, next: &mut (usize, u64)) -> Batch {
-        let (mut batch, mut room) = (Batch::new(), slot.room());
-        while next.0 < self.plan.messages.len() && batch.len() < RUNS_MAX {
-            let left = self.plan.all(next.0) - next.1;
-            let fits = ((room / STRIDE_BYTES) as u64).min(left);
-            if fits == 0 {
-                break;
-            }
-            let chunks = next.1..next.1 + fits;
-            room = room.saturating_sub(self.sealed_bytes(next.0, &chunks).next_multiple_of(256));
-            batch.push((next.0, chunks));
-            *next = if fits == left { (next.0 + 1, 0) } else { (next.0, next.1 + fits) };
-        }
-        batch
-    }
-
-    fn sealed_bytes(&self, tensor: usize, chunks: &Range<u64>) -> usize {
-        let range = self.plan.messages[tensor].layout.ciphertext_range(chunks);
-        (range.end - range.start) as usize
-    }
-
-    /// Reads a run, with several threads where it is long.
-    fn read(&self, tensor: usize, chunks: Range<u64>, out: &mut [u8]) -> Result<(), GpuError> {
-        let Threads(threads) = self.load.threads;
-        let index = tensor as u32 + 1;
-        let each = (chunks.end - chunks.start).div_ceil(threads.get() as u64).max(CHUNKS_ALONE);
-        let read = |chunks: Range<u64>, out: &mut [u8]| self.reader.read_run(index, chunks, out);
-        std::thread::scope(|scope| {
-            let (mut rest, mut at, mut reading) = (out, chunks.start, Vec::new());
-            while at < chunks.end {
-                let part = at..chunks.end.min(at + each);
-                let (here, after) = rest.split_at_mut(self.sealed_bytes(tensor, &part));
-                (rest, at) = (after, part.end);
-                if at == chunks.end {
-                    read(part, here)?;
-                } else {
-                    reading.push(scope.spawn(move || read(part, here)));
-                }
-            }
-            // INVARIANT: reading does not panic.
-            reading.into_iter().try_for_each(|thread| thread.join().expect("a read ends"))
-        })
-        .map_err(GpuError::NotLoaded)
-    }
-}
-
 /// Slots of 8 MiB, less where the GPU has little memory.
 fn slot_bytes(free: u64) -> usize {
     const LEAST: u64 = 4 * STRIDE_BYTES as u64;
-    usize::try_from((free / 64).clamp(LEAST, 8 << 20)).unwrap_or(LEAST as usize)
+    usize::try_from((free / 512).clamp(LEAST, 8 << 20)).unwrap_or(LEAST as usize)
 }
-
-const SLOTS: usize = 4;
-/// BOUND: descriptions of runs fit behind a slot.
-const RUNS_MAX: usize = 1024;
-/// Chunks that one thread reads alone: a MiB.
-const CHUNKS_ALONE: u64 = (1 << 20) / CHUNK_BYTES as u64;

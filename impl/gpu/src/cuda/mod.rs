@@ -19,6 +19,7 @@ pub mod abi;
 mod consumer;
 mod device;
 mod environment;
+mod feed;
 mod journal;
 mod keys;
 mod life;

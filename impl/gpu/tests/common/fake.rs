@@ -1,4 +1,5 @@
-//! The fake CUDA driver in a test: built, loaded into this process, and made to fail.
+//! The CUDA driver in a test: the fake one, built, loaded into this process and made to fail; or, with
+//! [`ON_GPU`], the one of this machine.
 
 use std::ffi::{CString, c_char, c_void};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,15 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use split_custody_gpu::cuda::{CudaConfig, CudaDevice};
 
 use super::{MIB, Owner};
+
+/// Names the folder of the test programs on a machine with an NVIDIA GPU, where `kernels/on-gpu run`
+/// takes those tests that need no fault and do not look into the GPU.
+pub const ON_GPU: &str = "SPLIT_CUSTODY_ON_GPU";
+
+/// Whether tests run on an NVIDIA GPU.
+pub fn on_gpu() -> bool {
+    std::env::var_os(ON_GPU).is_some()
+}
 
 /// The driver, for one test at a time: a process has one GPU.
 pub struct Fake {
@@ -20,12 +30,19 @@ impl Fake {
     pub fn begin() -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = CString::new(folder().join("libcuda.so.1").to_str().unwrap()).unwrap();
+        let name = match on_gpu() {
+            true => PathBuf::from("libcuda.so.1"),
+            false => folder().join("libcuda.so.1"),
+        };
+        let path = CString::new(name.to_str().unwrap()).unwrap();
         // The loader knows it by its name from now on, and so whoever asks for a driver gets it.
         // SAFETY: a library of ours, whose loading does nothing.
         let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        assert!(!library.is_null(), "the fake driver does not load");
+        assert!(!library.is_null(), "{} does not load", name.display());
         let fake = Self { _alone: alone, library };
+        if on_gpu() {
+            return fake;
+        }
         let start_over: extern "C" fn() = fake.function("fake_cuda_start_over");
         start_over();
         fake
@@ -48,8 +65,11 @@ impl Fake {
         heal();
     }
 
-    /// How often a call was made.
+    /// How often a call was made. A driver of a GPU does not count, and says 0.
     pub fn count(&self, name: &str) -> u64 {
+        if on_gpu() {
+            return 0;
+        }
         let count: extern "C" fn(*const c_char) -> u64 = self.function("fake_cuda_count");
         count(CString::new(name).unwrap().as_ptr())
     }

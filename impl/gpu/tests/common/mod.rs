@@ -140,7 +140,10 @@ pub fn sim(owner: &Owner) -> SimDevice {
 }
 
 pub fn real_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/models/silero_vad_16k.safetensors")
+    // A machine with a GPU may have the models elsewhere than the machine that built this.
+    let folder = std::env::var_os("SPLIT_CUSTODY_MODELS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/models"), PathBuf::from);
+    folder.join("silero_vad_16k.safetensors")
 }
 
 pub fn safetensors(sizes: &[u64]) -> Vec<u8> {

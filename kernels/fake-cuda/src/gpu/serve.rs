@@ -125,7 +125,8 @@ fn launch(
         return Err(R::LAUNCH_FAILED);
     }
     if name == c"sc_collect_entropy" {
-        jitter(memory, aligned[0], 4 * grid * threads)?;
+        let per_warp = aligned.get(1).map_or(0, |word| word & 0xFFFF_FFFF);
+        jitter(memory, aligned[0], 4 * grid * threads / 32 * per_warp)?;
     }
     Ok(0)
 }
