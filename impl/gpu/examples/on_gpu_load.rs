@@ -1,7 +1,7 @@
 //! The CUDA device on hardware: end-to-end load beside a plain pinned copy of the same bytes, unwrap,
 //! trips, and what NVML says of confidential computing. `kernels/on-gpu` runs it.
 //!
-//! usage: on_gpu_load [MB]    (1024 where it is not named)
+//! usage: on_gpu_load [MB [THREADS]]    (1024 where it is not named, and as many as there are)
 //!
 //! On the fake driver it runs too, at a few MB, and says nothing about speed.
 
@@ -20,11 +20,13 @@ use tempfile::TempDir;
 
 fn main() -> ExitCode {
     let megabytes = std::env::args().nth(1).map_or(Ok(1024), |text| text.parse::<u64>());
-    let Ok(megabytes) = megabytes else {
-        eprintln!("usage: on_gpu_load [MB]");
+    let threads =
+        std::env::args().nth(2).map_or(Some(Threads::all()), |text| text.parse().ok().map(Threads));
+    let (Ok(megabytes), Some(threads)) = (megabytes, threads) else {
+        eprintln!("usage: on_gpu_load [MB [THREADS]]");
         return ExitCode::from(2);
     };
-    match run(megabytes << 20) {
+    match run(megabytes << 20, threads) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -34,13 +36,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(bytes: u64) -> Result<(), Box<dyn Error>> {
+fn run(bytes: u64, threads: Threads) -> Result<(), Box<dyn Error>> {
     let device = CudaDevice::open(CudaConfig::new(OwnerKey([4; 65]), bytes + (64 << 20)))?;
     let facts = device.facts().ok_or("no facts")?;
     println!("GPU: {}, {} multiprocessors, code {}", facts.name, facts.multiprocessors, facts.code);
     println!("confidential computing: {}", conf_compute());
     println!("swept before the first life: {:.1} MB\n", device.swept() as f64 / 1e6);
-    let model = Model::seal(bytes)?;
+    let model = Model::seal(bytes, threads)?;
     loads(&device, &model, bytes)?;
     unwrap(&device)?;
     trips(&device, &model)
@@ -66,10 +68,11 @@ struct Model {
     folder: TempDir,
     dek: Dek,
     table: SealedTable,
+    threads: Threads,
 }
 
 impl Model {
-    fn seal(bytes: u64) -> Result<Self, Box<dyn Error>> {
+    fn seal(bytes: u64, threads: Threads) -> Result<Self, Box<dyn Error>> {
         let folder = TempDir::new()?;
         let (source, sealed) = (folder.path().join("source"), folder.path().join("sealed"));
         let each = bytes / TENSORS;
@@ -87,7 +90,7 @@ impl Model {
         let (dek, ids) = (Dek::generate()?, Ids::fresh([7; 16], 1)?);
         let table = seal(&source, &sealed, &dek, &ids, Threads::all(), &|_| {})?;
         std::fs::remove_file(&source)?;
-        Ok(Self { folder, dek, table })
+        Ok(Self { folder, dek, table, threads })
     }
 
     fn load(&self, device: &CudaDevice) -> Result<Duration, GpuError> {
@@ -97,7 +100,7 @@ impl Model {
             sealed: &self.folder.path().join("sealed"),
             table: &self.table,
             dek,
-            threads: Threads::all(),
+            threads: self.threads,
             cancel: &AtomicBool::new(false),
             progress: &|_| {},
         })?;
@@ -127,10 +130,9 @@ fn plain_copy(bytes: u64) -> Result<Duration, Box<dyn Error>> {
 }
 
 /// The other floor: the sealed file into pinned memory, by as many threads, and nothing else.
-fn plain_read(file: &Path) -> Result<Duration, Box<dyn Error>> {
+fn plain_read(file: &Path, Threads(threads): Threads) -> Result<Duration, Box<dyn Error>> {
     let (context, file) = (Context::open()?, std::fs::File::open(file)?);
     let (length, next, slot) = (file.metadata()?.len(), AtomicU64::new(0), 4u64 << 20);
-    let Threads(threads) = Threads::all();
     let pinned = |_| Pinned::allocate(&context, slot as usize);
     let mut pinned = (0..threads.get()).map(pinned).collect::<Result<Vec<_>, _>>()?;
     let begun = Instant::now();
@@ -158,9 +160,10 @@ fn loads(device: &CudaDevice, model: &Model, bytes: u64) -> Result<(), Box<dyn E
     for _ in 0..REPEATS {
         begin(device)?;
         copies.push(plain_copy(bytes)?);
-        reads.push(plain_read(&model.folder.path().join("sealed"))?);
+        reads.push(plain_read(&model.folder.path().join("sealed"), model.threads)?);
         ours.push(model.load(device)?);
     }
+    let report = device.last_load().ok_or("no load")?;
     let speed = |took: Duration| bytes as f64 / took.as_secs_f64() / 1e9;
     println!("first load, which makes the ring and the memory: {:.2} GB/s", speed(ours[0]));
     let (ours, copies, reads) = (spread(ours), spread(copies), spread(reads));
@@ -174,6 +177,7 @@ fn loads(device: &CudaDevice, model: &Model, bytes: u64) -> Result<(), Box<dyn E
     }
     let part = |floor: Duration| floor.as_secs_f64() / ours.0.as_secs_f64();
     println!("part of the plain copy, medians: {:.3} (goal 0.95)", part(copies.0));
+    println!("the last load: {report:.1?}");
     println!("part of the slower of both floors: {:.3}\n", part(copies.0.max(reads.0)));
     Ok(())
 }

@@ -192,7 +192,8 @@ impl Desk {
     pub fn verify_zero(&mut self, place: Secret) -> Result<(), OperationError> {
         self.clear()?;
         let kernel = "sc_verify_zero";
-        let blocks = self.stream.context().blocks();
+        // Each thread has one load under way, so a multiprocessor needs all the threads that it takes.
+        let blocks = 8 * self.stream.context().blocks();
         let verdicts = self.room(4 * blocks as usize)?;
         let mut args = Args::default();
         args.long(place.address()).long(verdicts.address()).long(place.bytes() as u64);

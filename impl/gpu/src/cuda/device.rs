@@ -12,6 +12,7 @@ use split_custody_kernels::resident::{Context, Facts, MacJob, Pinned};
 
 use crate::backend::{GpuDevice, KeySlot, Load, Scrubbed, TensorInfo, TensorProof, TensorSlice};
 use crate::cuda::environment;
+use crate::cuda::feed::LoadReport;
 use crate::cuda::life::{Hold, Inner, Life, lock};
 use crate::cuda::trip::{Reason, TripReport};
 use crate::cuda::watch;
@@ -104,6 +105,11 @@ impl CudaDevice {
     /// How the last trip went.
     pub fn last_trip(&self) -> Option<TripReport> {
         lock(&self.0.last_trip).clone()
+    }
+
+    /// Where the time of the last load went, whole or not.
+    pub fn last_load(&self) -> Option<LoadReport> {
+        *lock(&self.0.last_load)
     }
 
     /// There is no reading. Whoever asks trips the device, and gets nothing. [RST-2]

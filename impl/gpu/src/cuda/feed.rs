@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use split_custody_kernels::resident::{Marked, OpenJob, Public, Ring, Slot};
 use split_custody_kernels::{STRIDE_BYTES, TAG_BYTES};
@@ -30,6 +31,29 @@ pub(super) struct Filling<'a> {
     pub(super) plan: &'a Plan<'a>,
     pub(super) reader: &'a Reader,
     pub(super) words: Public,
+}
+
+/// Where the time of a load went.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LoadReport {
+    /// Before the first slot: header, memory zeroed and seen to be zero, keys derived, pinned memory.
+    pub prepared: Duration,
+    /// From the first slot to the last verdict of the GPU.
+    pub fed: Duration,
+    /// Of that, how long nothing was sent since no slot was full,
+    pub file: Duration,
+    /// and how long nothing was asked for since the GPU had every slot.
+    pub gpu: Duration,
+    /// Verdicts over whole tensors, root, schedules erased, mark compared.
+    pub settled: Duration,
+}
+
+/// Runs something, and adds how long it took.
+fn timed<T>(total: &mut Duration, run: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let done = run();
+    *total += begun.elapsed();
+    done
 }
 
 /// What a slot takes: runs of chunks of tensors, in order.
@@ -62,6 +86,7 @@ impl Feed<'_> {
     pub(super) fn run(
         &self,
         ring: &mut Ring,
+        report: &mut LoadReport,
         is_stopped: impl Fn() -> bool,
     ) -> Result<Vec<[u8; 32]>, GpuError> {
         let batches = self.filling.batches(ring.slot_bytes());
@@ -77,7 +102,7 @@ impl Feed<'_> {
                 scope.spawn(move || filling.serve(asked, &filled));
             }
             // However this ends, `empty` goes with it, and then the threads end.
-            self.send_all(ring, batches, threads, empty, &full, is_stopped)
+            self.send_all(ring, batches, threads, (empty, &full), report, is_stopped)
         })
     }
 
@@ -86,8 +111,8 @@ impl Feed<'_> {
         ring: &mut Ring,
         batches: Vec<Batch>,
         threads: usize,
-        empty: Sender<Empty>,
-        full: &Receiver<Result<Full, GpuError>>,
+        (empty, full): (Sender<Empty>, &Receiver<Result<Full, GpuError>>),
+        report: &mut LoadReport,
         is_stopped: impl Fn() -> bool,
     ) -> Result<Vec<[u8; 32]>, GpuError> {
         let (count, mut batches) = (batches.len(), batches.into_iter().enumerate());
@@ -99,7 +124,7 @@ impl Feed<'_> {
             }
             while filling < threads
                 && batches.len() > 0
-                && let Some(slot) = ring.take()?
+                && let Some(slot) = timed(&mut report.gpu, || ring.take())?
                 && let Some((number, batch)) = batches.next()
             {
                 // INVARIANT: the threads take what they are given until `empty` goes.
@@ -108,7 +133,8 @@ impl Feed<'_> {
             }
             while !early.contains_key(&next) {
                 // INVARIANT: the slot of `next` was given out, and threads answer for each.
-                let full = full.recv().expect("a thread that fills")?;
+                let full = timed(&mut report.file, || full.recv());
+                let full = full.expect("a thread that fills")?;
                 filling -= 1;
                 early.insert(full.number, full);
             }
@@ -203,7 +229,7 @@ impl Filling<'_> {
 
 /// Slots that travel or are opened while all threads fill others.
 const SPARE: usize = 6;
-/// BOUND: pinned memory: 18 slots at most.
-const THREADS_MAX: usize = 12;
+/// BOUND: pinned memory: 22 slots at most.
+const THREADS_MAX: usize = 16;
 /// BOUND: descriptions of runs fit behind a slot.
 const RUNS_MAX: usize = 1024;

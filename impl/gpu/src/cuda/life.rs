@@ -8,6 +8,7 @@ use split_custody_kernels::operations::OperationError;
 use split_custody_kernels::resident::{Context, Desk, Gate, Marked, Ring, sweep};
 
 use crate::cuda::device::CudaConfig;
+use crate::cuda::feed::LoadReport;
 use crate::cuda::journal::Journal;
 use crate::cuda::keys::KeyArea;
 use crate::cuda::trip::{Reason, TripReport};
@@ -32,6 +33,7 @@ pub(super) struct Inner {
     pub(super) hooks: Mutex<Vec<Box<dyn FnMut() + Send>>>,
     pub(super) on_trip: Mutex<Vec<OnTrip>>,
     pub(super) last_trip: Mutex<Option<TripReport>>,
+    pub(super) last_load: Mutex<Option<LoadReport>>,
     pub(super) lease: Mutex<Lease>,
     pub(super) swept: AtomicU64,
     stranded: AtomicBool,
@@ -75,6 +77,7 @@ impl Inner {
             hooks: Mutex::default(),
             on_trip: Mutex::default(),
             last_trip: Mutex::new(None),
+            last_load: Mutex::new(None),
             lease: Mutex::new(Box::new(|| false)),
             swept: AtomicU64::new(0),
             stranded: AtomicBool::new(false),

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use split_custody_kernels::STRIDE_BYTES;
 use split_custody_kernels::resident::{
@@ -16,8 +17,8 @@ use split_custody_weights::{Header, Reader, SealedMessage, TagDigest};
 use zeroize::Zeroizing;
 
 use crate::backend::{Load, TensorInfo};
-use crate::cuda::feed::{Feed, Filling};
-use crate::cuda::life::{Hold, Inner};
+use crate::cuda::feed::{Feed, Filling, LoadReport};
+use crate::cuda::life::{Hold, Inner, lock};
 use crate::cuda::watch;
 use crate::cuda::weights::{Region, Weights, lay_out};
 use crate::error::GpuError;
@@ -38,8 +39,11 @@ impl Inner {
                 return Err(GpuError::Occupied);
             }
             let reader = Reader::open(load.sealed, load.table).map_err(GpuError::NotLoaded)?;
+            let mut timing = Timing { begun: Instant::now(), report: LoadReport::default() };
             let header = open_header(hold, mark, load, &reader)?;
-            self.fill(hold, mark, load, &reader, &header)
+            let loaded = self.fill(hold, mark, load, (&reader, &header), &mut timing);
+            *lock(&self.last_load) = Some(timing.ended());
+            loaded
         })
     }
 
@@ -48,8 +52,8 @@ impl Inner {
         hold: &mut Hold,
         mark: &Mark,
         load: &Load<'_>,
-        reader: &Reader,
-        header: &Header,
+        (reader, header): (&Reader, &Header),
+        timing: &mut Timing,
     ) -> Result<Vec<TensorInfo>, GpuError> {
         let tensors: Vec<TensorInfo> = header.tensors().into_iter().map(describe).collect();
         let needed = tensors.iter().fold(0u64, |sum, t| sum.saturating_add(t.length));
@@ -58,7 +62,8 @@ impl Inner {
         let (regions, bytes) = placed.ok_or_else(|| too_much(self.config.limit))?;
         let room = bytes + SCHEDULE_BYTES * tensors.len();
         make_room(hold, room).map_err(|free| too_much(free.unwrap_or(0)))?;
-        let loaded = self.open_all(hold, mark, load, (reader, header), &regions);
+        let parts = (reader, header, regions.as_slice());
+        let loaded = self.open_all(hold, mark, load, parts, timing);
         if loaded.is_err() {
             // What was opened goes now, and nobody sees it before. [SEAL-9]
             hold.zero_weights()?;
@@ -74,8 +79,8 @@ impl Inner {
         hold: &mut Hold,
         mark: &Mark,
         load: &Load<'_>,
-        (reader, header): (&Reader, &Header),
-        regions: &[Region],
+        (reader, header, regions): (&Reader, &Header, &[Region]),
+        timing: &mut Timing,
     ) -> Result<(), GpuError> {
         // What is opened into was found to be zero. [RST-5]
         hold.zero_weights()?;
@@ -94,8 +99,10 @@ impl Inner {
         };
         let filling = Filling { plan: &plan, reader, words: words.whole() };
         let feed = Feed { filling, load, marked: &marked };
-        let tags = feed.run(&mut used, || self.is_stopped(load))?;
+        timing.report.prepared = timing.begun.elapsed();
+        let tags = feed.run(&mut used, &mut timing.report, || self.is_stopped(load))?;
         used.finish()?;
+        timing.report.fed = timing.begun.elapsed().saturating_sub(timing.report.prepared);
         *ring = Some(used);
         if self.is_stopped(load) {
             return Err(GpuError::Interrupted);
@@ -116,6 +123,19 @@ impl Inner {
         self.stop.load(Ordering::SeqCst)
             || self.gate.is_tripped()
             || load.cancel.load(Ordering::SeqCst)
+    }
+}
+
+/// The time of a load, as it goes.
+struct Timing {
+    begun: Instant,
+    report: LoadReport,
+}
+
+impl Timing {
+    fn ended(self) -> LoadReport {
+        let before = self.report.prepared + self.report.fed;
+        LoadReport { settled: self.begun.elapsed().saturating_sub(before), ..self.report }
     }
 }
 

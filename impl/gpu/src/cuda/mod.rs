@@ -35,4 +35,5 @@ mod weights;
 pub use consumer::{Borrowed, Loan, NotLent};
 pub use device::{CudaConfig, CudaDevice};
 pub use environment::Refused;
+pub use feed::LoadReport;
 pub use trip::{Reason, Step, StepReport, TripReport};
