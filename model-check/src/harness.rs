@@ -188,6 +188,31 @@ pub fn prove(slice: &Slice, bound: Bound) -> SliceResult {
     SliceResult { slice: slice.clone(), found, pin_broken, violated }
 }
 
+/// Searches the smoke slices of at most `below` states, the smallest first: how many, and the first on
+/// which something forbidden happened or whose count is not the pinned one.
+pub fn first_broken(below: usize) -> (usize, Option<(&'static str, String)>) {
+    let pinned = |slice: &Slice| slice.pinned().unwrap_or(usize::MAX);
+    let mut chosen: Vec<Slice> = slices().into_iter().filter(|s| s.scope == Scope::Smoke).collect();
+    chosen.retain(|slice| pinned(slice) <= below);
+    chosen.sort_by_key(pinned);
+    for (searched, slice) in chosen.iter().enumerate() {
+        let config = slice.config(claimed(slice));
+        // No more states than there should be: what grows without end is found here too.
+        let bound = Bound(Bound::of(Scope::Smoke).0.min(16 * pinned(slice)));
+        let found = search(slice, config, bound).prove();
+        let why = match &found.story {
+            Some(story) => format!("violated in {} steps", story.len()),
+            None if !found.exhaustive => "more states than were pinned, without end".into(),
+            None if found.unique != pinned(slice) => {
+                format!("{} states, {} are pinned", found.unique, pinned(slice))
+            }
+            None => continue,
+        };
+        return (searched + 1, Some((slice.name, why)));
+    }
+    (chosen.len(), None)
+}
+
 fn forbidden(slice: &Slice) -> Vec<Fact> {
     let claimed = properties().into_iter().filter(|p| p.slices.contains(&slice.name));
     claimed.map(|property| property.never).collect()
