@@ -51,10 +51,10 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
-    /// Search the smoke slices, the smallest first, up to the first that a property or its pinned
+    /// Search the smoke slices, the cheapest first, up to the first that a property or its pinned
     /// count fails on.
     Quick {
-        /// Only slices of at most so many states.
+        /// Only slices of at most so many states; one of the intruder's counts fifty times.
         #[arg(long, default_value_t = usize::MAX)]
         below: usize,
     },
@@ -240,7 +240,7 @@ fn quick(below: usize) -> Result<ExitCode, Fault> {
         return Err(Fault::Check(format!("{slice}: {why}")));
     }
     if searched == 0 {
-        return Err(Fault::Usage(format!("no slice has {below} states or fewer")));
+        return Err(Fault::Usage(format!("no slice costs {below} or less")));
     }
     print(&format!("{searched} slices: every property held, and every count is as pinned\n"));
     Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ mod review;
 mod revocation;
 mod rules;
 mod sealing;
+mod second;
 mod tables;
 mod vectors;
 mod wire;

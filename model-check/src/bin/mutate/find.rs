@@ -85,7 +85,8 @@ impl Mutation {
 /// All mutations of a file, numbered from `first` on.
 pub fn mutations(file: &str, text: &str, first: usize) -> Result<Vec<Mutation>, syn::Error> {
     let parsed = syn::parse_file(text)?;
-    let mut finder = Finder { file, text, first, function: String::new(), found: Vec::new() };
+    let mut finder =
+        Finder { file, text, first, function: String::new(), found: Vec::new(), seen: Vec::new() };
     finder.visit_file(&parsed);
     Ok(finder.found)
 }
@@ -96,6 +97,8 @@ struct Finder<'t> {
     first: usize,
     function: String,
     found: Vec<Mutation>,
+    /// Conditions and parts of conditions that were seen as such.
+    seen: Vec<Range<usize>>,
 }
 
 /// The call that asks whether a mutation is on.
@@ -134,6 +137,10 @@ impl Finder<'_> {
     }
 
     fn always(&mut self, span: Span, value: bool) {
+        let kind = if value { Kind::True } else { Kind::False };
+        if self.is_found(span, kind) {
+            return;
+        }
         let text = one_line(&self.source(span));
         match value {
             true => self.add(span, Kind::True, text, |on| (format!("({on} || ("), "))".into())),
@@ -143,6 +150,9 @@ impl Finder<'_> {
 
     /// The same expression with another text, where the mutation is on.
     fn instead(&mut self, span: Span, kind: Kind, other: &str) {
+        if self.is_found(span, kind) {
+            return;
+        }
         let text = format!("{} => {}", one_line(&self.source(span)), one_line(other));
         self.add(span, kind, text, |on| {
             (format!("(if {on} {{ {} }} else {{ ", one_line(other)), " })".into())
@@ -159,6 +169,7 @@ impl Finder<'_> {
     }
 
     fn parts(&mut self, expr: &Expr) {
+        self.seen.push(expr.span().byte_range());
         match expr {
             Expr::Paren(inner) => self.parts(&inner.expr),
             Expr::Unary(inner) if matches!(inner.op, syn::UnOp::Not(_)) => self.parts(&inner.expr),
@@ -323,24 +334,20 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                     self.arm(arm);
                 }
             }
-            Expr::Binary(of) if is_logic(&of.op) && !has_let(expr) => {
-                if !self.is_found(expr.span(), Kind::True) {
-                    self.condition(expr);
-                }
+            Expr::Binary(of)
+                if is_logic(&of.op) && !has_let(expr) && !self.is_part(expr.span()) =>
+            {
+                self.condition(expr);
             }
             Expr::Binary(of) if is_comparison(&of.op) => {
-                for (value, kind) in [(true, Kind::True), (false, Kind::False)] {
-                    let other = if value { Kind::False } else { Kind::True };
-                    // A part of a condition has the one that matters already.
-                    if !self.is_found(of.span(), kind) && !self.is_found(of.span(), other) {
-                        self.always(of.span(), value);
-                    }
+                // A part of a condition has the one that matters already.
+                if !self.is_part(of.span()) {
+                    self.always(of.span(), true);
+                    self.always(of.span(), false);
                 }
-                if !self.is_found(of.span(), Kind::Boundary) {
-                    self.boundary(of);
-                }
+                self.boundary(of);
             }
-            Expr::Binary(of) if !self.is_found(of.span(), Kind::Swap) => self.boundary(of),
+            Expr::Binary(of) => self.boundary(of),
             Expr::MethodCall(of) => self.swapped_call(of),
             _ => {}
         }
@@ -353,7 +360,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             return;
         }
         if name == "matches" {
-            if !self.is_found(of.span(), Kind::True) && !self.is_found(of.span(), Kind::False) {
+            if !self.is_part(of.span()) {
                 self.always(of.span(), true);
                 self.always(of.span(), false);
             }
@@ -373,14 +380,19 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                 first: self.first,
                 function: std::mem::take(&mut self.function),
                 found: std::mem::take(&mut self.found),
+                seen: std::mem::take(&mut self.seen),
             };
             inner.visit_expr(argument);
-            (self.function, self.found) = (inner.function, inner.found);
+            (self.function, self.found, self.seen) = (inner.function, inner.found, inner.seen);
         }
     }
 }
 
 impl Finder<'_> {
+    fn is_part(&self, span: Span) -> bool {
+        self.seen.contains(&span.byte_range())
+    }
+
     fn is_found(&self, span: Span, kind: Kind) -> bool {
         let range = span.byte_range();
         self.found.iter().any(|m| m.kind == kind && m.wrap.range == range)

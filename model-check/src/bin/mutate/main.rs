@@ -72,12 +72,13 @@ fn options() -> Result<Options, Failure> {
 }
 
 fn mutate(options: &Options) -> Result<bool, Failure> {
-    let tree = tree::Tree::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").as_path())?;
+    let tree = tree::Tree::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").as_path())?;
     let all = tree.mutations()?;
     if options.list {
         all.iter().filter(|m| wanted(m, options)).for_each(|m| println!("{}", m.line(None)));
         return Ok(true);
     }
+    tree.copy()?;
     let programs = tree.build(&all, options.no_proofs)?;
     programs.check_unmutated()?;
     let chosen: Vec<&Mutation> =

@@ -140,8 +140,8 @@ impl Programs {
     }
 }
 
-/// Slices of more states are left to those who have the time.
-const LARGEST: &str = "60000";
+/// Slices that cost more are left to those who have the time.
+const LARGEST: &str = "30000";
 const TEST: Duration = Duration::from_secs(30);
 const PROOF: Duration = Duration::from_secs(240);
 

@@ -38,27 +38,32 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Copies what git knows of, and what it would.
-    pub fn copy(root: &Path) -> Result<Self, Failure> {
+    /// The sources of the protocol under a root.
+    pub fn open(root: &Path) -> Result<Self, Failure> {
         let root = root.canonicalize()?;
         let target =
             std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
         let copy = target.join("mutate");
+        let mut sources = Vec::new();
+        read_all(&root.join("protocol/src"), "", &mut sources)?;
+        Ok(Self { root, copy, sources })
+    }
+
+    /// Copies what git knows of, and what it would.
+    pub fn copy(&self) -> Result<(), Failure> {
         let listed = Command::new("git")
             .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-            .current_dir(&root)
+            .current_dir(&self.root)
             .output()?;
-        let _ = fs::remove_dir_all(copy.join("tree"));
+        let _ = fs::remove_dir_all(self.copy.join("tree"));
         for name in String::from_utf8(listed.stdout)?.split('\0').filter(|name| !name.is_empty()) {
-            let (from, to) = (root.join(name), copy.join("tree").join(name));
+            let (from, to) = (self.root.join(name), self.copy.join("tree").join(name));
             if from.is_file() {
                 fs::create_dir_all(to.parent().ok_or("a file in a folder")?)?;
                 fs::copy(from, to)?;
             }
         }
-        let mut sources = Vec::new();
-        read_all(&root.join("protocol/src"), "", &mut sources)?;
-        Ok(Self { root, copy, sources })
+        Ok(())
     }
 
     pub fn mutations(&self) -> Result<Vec<Mutation>, Failure> {

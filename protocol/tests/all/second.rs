@@ -1,0 +1,290 @@
+//! What one element and one mistake do not show: the second of a list, a value at its very bound, and
+//! fields that differ where others agree. Mutations of the protocol found that nothing else did.
+
+use std::collections::BTreeSet;
+
+use crate::pair::owner::{Owner, list, operator, sign, suite};
+use crate::pair::{Fate, From, Pair};
+use split_custody_model_check::symbolic::{Hardware, Principal, device_id};
+use split_custody_protocol::audit::{Knows, Standing, recover};
+use split_custody_protocol::effect::Anchor;
+use split_custody_protocol::ids::{CustodianId, DeploymentId, Epoch, Generation};
+use split_custody_protocol::lease::Gate;
+use split_custody_protocol::role::DeviceInput;
+use split_custody_protocol::sealing::{KnownDeployment, KnownManifest};
+use split_custody_protocol::suite::{Bytes, Digest, Nonce, SuiteId};
+use split_custody_protocol::time::Span;
+use split_custody_protocol::wire::evidence::EvidenceKind;
+use split_custody_protocol::wire::message::{Message, MessageType};
+use split_custody_protocol::wire::signed::{ObjectKind, Signed};
+use split_custody_protocol::wire::{decode, encode};
+use split_custody_protocol::{DecodeError, Violation};
+
+/// What custodian 1 says to a provision of this owner.
+fn provisioned(owner: Owner) -> Vec<Violation> {
+    let mut pair = Pair::unprovisioned(owner);
+    pair.provision(1);
+    pair.refusals(1)
+}
+
+#[test]
+fn hs_4_a_provision_whose_manifest_is_of_another_deployment_is_refused() {
+    let mut owner = Owner::new(3, 2, 0);
+    owner.manifest.deployment = DeploymentId::new([9; 16]);
+    assert_eq!(provisioned(owner), [Violation::ManifestUnknown]);
+}
+
+#[test]
+fn hs_4_a_provision_whose_deployment_is_another_is_refused() {
+    let mut owner = Owner::new(3, 2, 0);
+    owner.deployment.deployment = DeploymentId::new([9; 16]);
+    assert_eq!(provisioned(owner), [Violation::ManifestUnknown]);
+}
+
+#[test]
+fn hs_4_a_provision_whose_manifest_names_another_kek_is_refused() {
+    let mut owner = Owner::new(3, 2, 0);
+    let mut custodians = owner.manifest.custodians.as_slice().to_vec();
+    custodians[0].kek = Digest::new([9; 32]);
+    owner.manifest.custodians = list(custodians);
+    assert_eq!(provisioned(owner), [Violation::ManifestUnknown]);
+}
+
+#[test]
+fn hs_4_a_provision_whose_manifest_names_another_grant_key_is_refused() {
+    let mut owner = Owner::new(3, 2, 0);
+    let mut custodians = owner.manifest.custodians.as_slice().to_vec();
+    custodians[0].grant_key = Principal::Stranger.verify_key();
+    owner.manifest.custodians = list(custodians);
+    assert_eq!(provisioned(owner), [Violation::ManifestUnknown]);
+}
+
+/// Serving under this owner, whose lists name more than the device needs.
+fn serves(owner: Owner) {
+    let mut pair = Pair::of(owner);
+    pair.acquire();
+    assert_eq!((pair.custody(), pair.device.counting(pair.now)), ("Serving", 3));
+}
+
+#[test]
+fn hs_16_one_of_two_named_kinds_modes_and_measurements_is_enough() {
+    let mut owner = Owner::new(3, 2, 0);
+    let policy = &mut owner.manifest.policy;
+    policy.kinds = list(vec![EvidenceKind::NVIDIA_CC, EvidenceKind::SOFTWARE]);
+    policy.modes = list(vec![1, 7]);
+    let found = policy.measurements.as_slice()[0];
+    policy.measurements = list(vec![found, Digest::new([255; 32])]);
+    serves(owner);
+}
+
+#[test]
+fn hs_14_one_of_two_enrolled_devices_and_issuers_is_enough() {
+    let mut owner = Owner::new(3, 2, 0);
+    let enrolled = owner.deployment.devices.as_slice()[0];
+    let other = device_id(Hardware::Adversary, Hardware::Adversary);
+    owner.deployment.devices =
+        list([enrolled, other].into_iter().collect::<BTreeSet<_>>().into_iter().collect());
+    let issuer = owner.deployment.issuers.as_slice()[0];
+    let stranger = Principal::Stranger.leaf(9);
+    owner.deployment.issuers = list(vec![issuer, stranger]);
+    serves(owner);
+}
+
+/// The first Hello goes to custodian 1, changed.
+fn with_hello(owner: Owner, change: fn(Message) -> Message) -> Pair {
+    let mut pair = Pair::of(owner);
+    pair.network.push((From::Device, MessageType::Hello, Fate::Change(change)));
+    pair.acquire();
+    pair
+}
+
+#[test]
+fn hs_3_one_common_version_among_two_is_enough() {
+    let pair = with_hello(Owner::new(3, 2, 0), |message| {
+        let Message::Hello(mut hello) = message else { panic!("not a hello") };
+        hello.versions = list(vec![1, 9]);
+        Message::Hello(hello)
+    });
+    assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Challenge).len(), 1);
+    // It was changed on its way, which the transcript shows and nothing before it.
+    assert_eq!(pair.refusals(1), [Violation::OwnEntryDiffers]);
+}
+
+#[test]
+fn hs_3_a_suite_that_runs_and_that_the_manifest_does_not_name_is_refused() {
+    let pair = with_hello(Owner::new(3, 2, 0), |message| {
+        let Message::Hello(mut hello) = message else { panic!("not a hello") };
+        hello.suites = list(vec![SuiteId::P256_X963_KW]);
+        Message::Hello(hello)
+    });
+    assert_eq!(pair.refusals(1), [Violation::NothingInCommon]);
+}
+
+#[test]
+fn hs_4_a_hello_of_another_deployment_is_refused() {
+    let pair = with_hello(Owner::new(3, 2, 0), |message| {
+        let Message::Hello(mut hello) = message else { panic!("not a hello") };
+        hello.deployment = DeploymentId::new([9; 16]);
+        Message::Hello(hello)
+    });
+    assert_eq!(pair.refusals(1), [Violation::ManifestUnknown]);
+}
+
+/// What is said to a deployment of three operators with these thresholds.
+fn thresholds(m_revoke: u8, m_change: u8) -> Option<Violation> {
+    let mut owner = Owner::new(3, 2, 0);
+    owner.deployment.operators = list((1..=3).map(|n| operator(n).verify_key()).collect());
+    (owner.deployment.m_revoke, owner.deployment.m_change) = (m_revoke, m_change);
+    let signed = owner.signed_deployment();
+    let known = KnownDeployment::verify(
+        &mut suite(Principal::Owner),
+        &Principal::Owner.verify_key(),
+        &signed,
+    );
+    known.err()
+}
+
+#[test]
+fn rev_2_every_bound_of_the_thresholds_is_held() {
+    assert_eq!(thresholds(1, 3), None);
+    assert_eq!(thresholds(2, 2), None);
+    assert_eq!(thresholds(3, 3), None);
+    // Fewer must sign a change than a revocation; more must sign than there are.
+    assert_eq!(thresholds(3, 1), Some(Violation::TooFewOperators));
+    assert_eq!(thresholds(1, 4), Some(Violation::TooFewOperators));
+    assert_eq!(thresholds(0, 3), Some(Violation::TooFewOperators));
+}
+
+/// What is said to a manifest with this much changed.
+fn manifest(change: impl FnOnce(&mut Owner)) -> Option<Violation> {
+    let mut owner = Owner::new(3, 2, 0);
+    change(&mut owner);
+    let suite = &mut suite(Principal::Owner);
+    KnownManifest::verify(suite, &Principal::Owner.verify_key(), &owner.signed_manifest()).err()
+}
+
+#[test]
+fn lea_9_terms_and_challenges_hold_up_to_their_very_bounds() {
+    let challenge =
+        |millis| manifest(|owner| owner.manifest.policy.challenge_max = Span::from_millis(millis));
+    assert_eq!(challenge(60_000), None);
+    assert_eq!(challenge(1), None);
+    assert!(challenge(60_001).is_some() && challenge(0).is_some());
+    let term = |millis| manifest(|owner| owner.manifest.policy.term = Span::from_millis(millis));
+    // Twelve seconds are the most; four margins and the gather window the least.
+    assert_eq!((term(12_000), term(3_000)), (None, None));
+    assert!(term(12_001).is_some() && term(2_999).is_some());
+}
+
+#[test]
+fn wire_1_a_length_is_refused_above_its_cap_and_not_at_it() {
+    let too_long = |said| matches!(said, Err(DecodeError::TooLong { .. }));
+    let bytes = encode(&Digest::new([1; 32]));
+    assert!(decode::<Digest>(&bytes, bytes.len()).is_ok());
+    assert!(too_long(decode::<Digest>(&bytes, bytes.len() - 1).map(drop)));
+    // Frames of nothing but zeros, at the cap and above: only the longer one is too long.
+    assert!(!too_long(Message::from_frame(&vec![0; Message::CAP]).map(drop)));
+    assert!(too_long(Message::from_frame(&vec![0; Message::CAP + 1]).map(drop)));
+    // A Hello with a tail, at the cap of its kind and above.
+    let mut pair = Pair::new();
+    pair.acquire();
+    let frame = pair.sent_by(From::Device, MessageType::Hello).remove(0).to_frame();
+    let padded = |length| {
+        let mut frame = frame.clone();
+        frame.resize(length, 0);
+        Message::from_frame(&frame).map(drop)
+    };
+    let cap = MessageType::Hello.cap();
+    assert!(!too_long(padded(cap)) && too_long(padded(cap + 1)));
+}
+
+#[test]
+fn wire_2_what_is_outside_of_the_profile_is_malformed_before_it_is_decoded() {
+    // An indefinite array, and one that nests: both would be skipped under an unknown key.
+    for bytes in [vec![0x9f, 0xff], vec![0x9f; 4096]] {
+        assert_eq!(decode::<Digest>(&bytes, 8192), Err(DecodeError::Malformed));
+    }
+    let nested: Vec<u8> =
+        [0x5f].into_iter().chain(encode(&Digest::new([1; 32]))).chain([0xff]).collect();
+    assert_eq!(decode::<Digest>(&nested, 8192), Err(DecodeError::Malformed));
+}
+
+#[test]
+fn wire_4_a_signed_object_without_a_payload_is_refused() {
+    let signed = sign(Principal::Owner, ObjectKind::Manifest, vec![]);
+    let bytes = encode(&signed);
+    assert_eq!(decode::<Signed>(&bytes, 8192), Err(DecodeError::Malformed));
+}
+
+#[test]
+fn rel_12_suites_are_found_by_their_names_and_by_no_other() {
+    let suites = [
+        SuiteId::P256_X963_KW,
+        SuiteId::P256_X963_KWP,
+        SuiteId::P256_CBCD_KW,
+        SuiteId::HPKE_X25519,
+    ];
+    for suite in suites {
+        assert_eq!(SuiteId::from_name(suite.name()), Some(suite));
+    }
+    assert_eq!(SuiteId::from_name("unregistered"), None);
+}
+
+#[test]
+fn wire_1_byte_strings_hold_from_one_byte_to_their_cap() {
+    let length = |bytes: usize| Bytes::<4>::new(vec![7; bytes]).is_some();
+    assert_eq!([0, 1, 4, 5].map(length), [false, true, true, false]);
+}
+
+#[test]
+fn aud_4_a_store_stands_with_its_own_anchor_and_manifest_only() {
+    let owner = Owner::new(3, 2, 0);
+    let manifest = owner.known_manifest();
+    let (one, other) = (Digest::new([1; 32]), Digest::new([2; 32]));
+    let orders: BTreeSet<Digest> = [one].into();
+    let nonce = Nonce::new([3; 32]);
+    let standing = |active: Option<&Digest>, generation, epoch, listed: Vec<Digest>| {
+        let anchor = Anchor {
+            generation: Generation::new(generation),
+            epoch: Epoch::new(epoch),
+            orders: listed,
+        };
+        let knows = Knows {
+            custodian: CustodianId::new(1),
+            generation: Generation::new(4),
+            epoch: Epoch::new(5),
+            manifest: &manifest,
+            nonce: &nonce,
+            orders: &orders,
+            anchor: Some(&anchor),
+        };
+        recover(active, &knows)
+    };
+    let own = Some(manifest.digest());
+    assert_eq!(standing(own, 4, 5, vec![one]), Standing::Serving);
+    assert_eq!(standing(own, 3, 4, vec![]), Standing::Serving);
+    assert_eq!(standing(own, 5, 5, vec![one]), Standing::Recovering, "an older store");
+    assert_eq!(standing(own, 4, 6, vec![one]), Standing::Recovering, "a lost epoch");
+    assert_eq!(standing(own, 4, 5, vec![one, other]), Standing::Recovering, "a lost order");
+    assert_eq!(standing(Some(&other), 4, 5, vec![one]), Standing::Recovering, "another manifest");
+    assert_eq!(standing(None, 4, 5, vec![one]), Standing::Recovering, "never activated");
+}
+
+#[test]
+fn lea_3_the_gate_lets_out_no_output_of_an_earlier_attempt_or_incarnation() {
+    let mut pair = Pair::serving();
+    let gate = Gate::new();
+    gate.publish(pair.device.standing().as_ref());
+    let earlier = gate.admit(|| pair.now).expect("it serves");
+    assert!(gate.may_leave(|| pair.now, &earlier));
+    // Another attempt in the same incarnation.
+    pair.device_input(DeviceInput::Release);
+    pair.acquire();
+    assert_eq!(pair.custody(), "Serving");
+    gate.publish(pair.device.standing().as_ref());
+    assert!(!gate.may_leave(|| pair.now, &earlier));
+    let later = gate.admit(|| pair.now).expect("it serves again");
+    assert!(gate.may_leave(|| pair.now, &later));
+    gate.publish(None);
+    assert!(!gate.may_leave(|| pair.now, &later), "a gate that is shut");
+}
