@@ -90,15 +90,23 @@ fn mutate(options: &Options) -> Result<bool, Failure> {
         .filter(|(_, outcome)| **outcome == Outcome::Missed)
         .map(|(mutation, _)| mutation.key())
         .collect();
-    let unexplained: Vec<_> = missed.difference(&known).collect();
+    let is_explained = |key: &Key| known.contains(key) || known.contains(&whole_function(key));
+    let unexplained: Vec<_> = missed.iter().filter(|key| !is_explained(key)).collect();
     unexplained.iter().for_each(|key| eprintln!("missed, without a reason: {key:?}"));
     let complete = options.only.is_empty() && options.kind.is_empty() && options.missed.is_none();
-    let stale: Vec<_> = known.difference(&missed).filter(|_| complete).collect();
+    let is_used =
+        |key: &Key| missed.contains(key) || missed.iter().any(|m| whole_function(m) == *key);
+    let stale: Vec<_> = known.iter().filter(|key| complete && !is_used(key)).collect();
     stale.iter().for_each(|key| eprintln!("a reason, but it is noticed: {key:?}"));
     if let Some(file) = &options.report {
         std::fs::write(file, run::report(&all, &chosen, &outcomes))?;
     }
     Ok(unexplained.is_empty() && stale.is_empty())
+}
+
+/// The key of a reason for all that is missed in one function.
+fn whole_function((file, function, _, _): &Key) -> Key {
+    (file.clone(), function.clone(), "*".into(), "*".into())
 }
 
 fn wanted(mutation: &Mutation, options: &Options) -> bool {
