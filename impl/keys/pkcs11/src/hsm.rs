@@ -13,7 +13,7 @@ use cryptoki::session::Session;
 use cryptoki_sys::CK_OBJECT_HANDLE;
 use sha2::{Digest as _, Sha256};
 use split_custody_keys::p256kw::{Point, WRAPPED, kdf_input, valid_point};
-use split_custody_keys::sealed_digest;
+use split_custody_keys::{Released, sealed_digest};
 use split_custody_protocol::suite::{Digest, SealedShare, Signature, SuiteId};
 
 use crate::config::Config;
@@ -42,7 +42,7 @@ struct Keys {
     tls: Key,
 }
 
-/// What to re-wrap, for whom.
+/// What to release, for whom, and the grant that goes with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
     pub provisioned: &'a SealedShare,
@@ -50,18 +50,13 @@ pub struct Order<'a> {
     pub suite: SuiteId,
     pub to: &'a [u8],
     pub context: &'a Digest,
+    /// What is signed, up to the digest of the sealed share.
+    pub draft: &'a [u8],
 }
 
 /// What is left in the token of a release; destroyed once the answer is out. [HSM-3]
 #[derive(Debug, Default)]
 pub struct Leftovers(Vec<CK_OBJECT_HANDLE>);
-
-impl Leftovers {
-    /// These and those.
-    pub fn extend(&mut self, more: Self) {
-        self.0.extend(more.0);
-    }
-}
 
 impl Hsm {
     /// Makes the keys of a custodian in its token, of the first suite for which probing succeeds.
@@ -123,15 +118,16 @@ impl Hsm {
         self.pool.len()
     }
 
-    /// Opens what the owner sealed and seals it to a device, all inside the token. [REL-4] [HSM-4]
+    /// Opens what the owner sealed, seals it to a device, and signs the grant that names it, all
+    /// inside the token. [REL-4] [REL-14] [HSM-4]
     ///
     /// # Errors
     /// By class; after one of the class *session* everything is found again and tried once.
-    pub fn rewrap(
+    pub fn release(
         &self,
         session: &Session,
         order: &Order<'_>,
-    ) -> (Result<SealedShare, Error>, Leftovers) {
+    ) -> (Result<Released, Error>, Leftovers) {
         // [HSM-1] [HSM-9] The token never sees a point that is not one.
         let Some(to) = valid_point(order.to) else {
             return (
@@ -143,16 +139,22 @@ impl Hsm {
             return (Err(Error::OtherSuite), <_>::default()); // [REL-12]
         }
         let mut left = Leftovers::default();
-        let result = self.release(session, order, &to, &mut left);
-        match result {
+        let sealed = match self.rewrap(session, order, &to, &mut left) {
             Err(error) if error.class() == Class::Session && self.reconnect().is_ok() => {
-                (self.release(session, order, &to, &mut left), left)
+                self.rewrap(session, order, &to, &mut left)
             }
-            result => (result.map_err(|error| self.judged(error)), left),
-        }
+            result => result.map_err(|error| self.judged(error)),
+        };
+        let released = sealed.and_then(|sealed| {
+            let digest = sealed_digest(&sealed);
+            let parts = [order.draft, digest.as_bytes()];
+            let signature = self.sign(session, Kind::Grant, &parts)?; // [REL-14]
+            Ok(Released { sealed, signature })
+        });
+        (released, left)
     }
 
-    fn release(
+    fn rewrap(
         &self,
         session: &Session,
         order: &Order<'_>,
@@ -227,19 +229,21 @@ impl Hsm {
 
     /// Signs a message with the grant key. ES256.
     pub fn sign_grant(&self, session: &Session, message: &[u8]) -> Result<Signature, Error> {
-        self.sign(session, Kind::Grant, message)
+        self.sign(session, Kind::Grant, &[message])
     }
 
     /// Signs a message of a TLS handshake.
     pub fn sign_tls(&self, session: &Session, message: &[u8]) -> Result<Signature, Error> {
-        self.sign(session, Kind::Tls, message)
+        self.sign(session, Kind::Tls, &[message])
     }
 
-    fn sign(&self, session: &Session, kind: Kind, message: &[u8]) -> Result<Signature, Error> {
+    /// Signs the message whose parts these are.
+    fn sign(&self, session: &Session, kind: Kind, parts: &[&[u8]]) -> Result<Signature, Error> {
+        let message = parts.iter().fold(Sha256::new(), |state, part| state.chain_update(part));
+        let (mech, digest) = (self.token.table.mechanisms.ecdsa, message.finalize());
         let sign = || {
             let keys = self.keys();
             let key = if kind == Kind::Grant { keys.grant.handle } else { keys.tls.handle };
-            let (mech, digest) = (self.token.table.mechanisms.ecdsa, Sha256::digest(message));
             let signature = self.token.raw.sign(session.handle(), mech, key, &digest)?;
             let signature = signature.try_into().map(Signature::new);
             signature.map_err(|_| Error::KnownAnswer("length of a signature"))

@@ -9,12 +9,13 @@ use std::os::unix::process::parent_id;
 use std::sync::Arc;
 use std::time::Duration;
 
+use split_custody_keys::Released;
 use split_custody_protocol::suite::{Digest, SealedShare, SuiteId};
 
 use crate::config::Config;
 use crate::error::{Class, Error};
 use crate::hsm::{Hsm, Leftovers, Order};
-use crate::wire::{Ask, EAGER, Said, look, receive_after, send};
+use crate::wire::{Ask, Lane, Said};
 use crate::worker::LANES;
 
 /// Serves the lanes that the environment names until all of them end.
@@ -26,7 +27,7 @@ pub fn serve(config: Config) -> Result<(), Error> {
     let numbers: Option<Vec<i32>> = lanes.split(',').map(|number| number.parse().ok()).collect();
     let numbers = numbers.filter(|numbers| numbers.iter().all(|number| *number > 2));
     let numbers = numbers.ok_or(Error::Input("a worker is started by its custodian alone"))?;
-    let mut streams: Vec<UnixStream> = numbers.into_iter().map(lane).collect();
+    let mut lanes: Vec<_> = numbers.into_iter().map(lane).collect();
     end_with_custodian();
     let hsm = match Hsm::open(config) {
         Ok(hsm) => Arc::new(hsm),
@@ -36,20 +37,20 @@ pub fn serve(config: Config) -> Result<(), Error> {
                 Class::Operator => Said::Operator,
                 _ => Said::Failed,
             };
-            if let Some(first) = streams.first_mut() {
-                let _ = send(first, said as u8, &[error.to_string().as_bytes()]);
+            if let Some(first) = lanes.first_mut() {
+                let _ = first.send(said as u8, &[error.to_string().as_bytes()]);
             }
             return Err(error);
         }
     };
-    if let Some(first) = streams.first_mut() {
-        let _ = send(first, Said::Done as u8, &[]);
+    if let Some(first) = lanes.first_mut() {
+        let _ = first.send(Said::Done as u8, &[]);
     }
-    let threads: Vec<_> = streams
+    let threads: Vec<_> = lanes
         .into_iter()
-        .map(|stream| {
+        .map(|lane| {
             let hsm = Arc::clone(&hsm);
-            std::thread::spawn(move || attend(&hsm, stream))
+            std::thread::spawn(move || attend(&hsm, lane))
         })
         .collect();
     threads.into_iter().for_each(|thread| {
@@ -70,30 +71,20 @@ fn end_with_custodian() {
 }
 
 /// One lane: a session of its own, one request after the other.
-fn attend(hsm: &Hsm, mut stream: UnixStream) {
+fn attend(hsm: &Hsm, mut lane: Lane<UnixStream>) {
     let Ok(mut session) = hsm.token().session() else { return };
-    let mut left = Leftovers::default();
-    // The signature over a grant follows its re-wrap at once: it is looked for before what the
-    // re-wrap left is destroyed, so it waits for nothing.
-    let mut eager = Duration::ZERO;
-    while let Ok(first) = look(&mut stream, eager) {
-        if first.is_none() {
-            hsm.clean(&session, std::mem::take(&mut left)); // [HSM-3]
-        }
-        let Ok((head, fields)) = receive_after(first, &mut stream) else { break };
-        eager = if head == Ask::Rewrap as u8 { EAGER } else { Duration::ZERO };
-        let (result, more) = match Ask::of(head) {
+    while let Ok((head, fields)) = lane.receive() {
+        let (result, left) = match Ask::of(head) {
             Some(ask) => answer(hsm, &session, ask, &fields),
             None => (Err(Error::Input("unknown request")), Leftovers::default()),
         };
         let sent = match &result {
             Ok(fields) => {
                 let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
-                send(&mut stream, Said::Done as u8, &fields)
+                lane.send(Said::Done as u8, &fields)
             }
-            Err(error) => send(&mut stream, said(error) as u8, &[]),
+            Err(error) => lane.send(said(error) as u8, &[]),
         };
-        left.extend(more);
         if sent.is_err() {
             break;
         }
@@ -109,6 +100,7 @@ fn attend(hsm: &Hsm, mut stream: UnixStream) {
                 Class::Client => {}
             }
         }
+        hsm.clean(&session, left); // [HSM-3] Nobody waits for it.
     }
 }
 
@@ -136,7 +128,7 @@ fn answer(
             fields.extend(points.iter().map(|point| point.to_vec()));
             alone(Ok(fields))
         }
-        (Ask::Rewrap, [sealed, provision, suite, to, context]) => {
+        (Ask::Release, [sealed, provision, suite, to, context, draft]) => {
             let order = (
                 SealedShare::new(sealed.clone()),
                 provision[..].try_into().map(Digest::new),
@@ -146,9 +138,12 @@ fn answer(
             let (Some(provisioned), Ok(provision_context), Ok(suite), Ok(context)) = &order else {
                 return alone(Err(Error::Input("a field of another length")));
             };
-            let order = Order { provisioned, provision_context, suite: *suite, to, context };
-            let (result, left) = hsm.rewrap(session, &order);
-            (result.map(|sealed| vec![sealed.as_bytes().to_vec()]), left)
+            let order = Order { provisioned, provision_context, suite: *suite, to, context, draft };
+            let (result, left) = hsm.release(session, &order);
+            let fields = |released: Released| {
+                vec![released.sealed.as_bytes().to_vec(), released.signature.as_bytes().to_vec()]
+            };
+            (result.map(fields), left)
         }
         (Ask::SignGrant, [message]) => {
             alone(hsm.sign_grant(session, message).map(|s| vec![s.as_bytes().to_vec()]))
@@ -161,7 +156,7 @@ fn answer(
     }
 }
 
-fn lane(number: i32) -> UnixStream {
+fn lane(number: i32) -> Lane<UnixStream> {
     // SAFETY: the custodian made these descriptors for this process and names each once.
-    UnixStream::from(unsafe { OwnedFd::from_raw_fd(number) })
+    Lane::new(UnixStream::from(unsafe { OwnedFd::from_raw_fd(number) }))
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Bench, CONTEXT, Dealt, Module, deal_to};
+use common::{Bench, CONTEXT, Dealt, Module, ask, deal_to, rewrap};
 use split_custody_keys::{ByteSuite, Custody, HsmError};
 use split_custody_pkcs11::{Hsm, Kind, Token, WorkerCustody, code};
 use split_custody_protocol::Suite;
@@ -28,7 +28,7 @@ fn init() {
 fn release(custody: &WorkerCustody, dealt: &Dealt) -> Result<SealedShare, HsmError> {
     let (mut device, suite) = (ByteSuite::new(), custody.kek_public().suite());
     let (secret, key) = device.generate(suite, 0);
-    let sealed = custody.rewrap(&dealt.sealed.sealed, &dealt.context, suite, &key, &CONTEXT)?;
+    let sealed = rewrap(custody, dealt, suite, &key, &CONTEXT)?;
     device.open_share(suite, secret, &CONTEXT, &sealed).expect("what is released opens");
     Ok(sealed)
 }
@@ -149,7 +149,7 @@ fn hsm_9_bad_input_never_ends_the_worker() {
         let mut bytes = dealt.sealed.sealed.as_bytes().to_vec();
         bytes[at] ^= 0x10;
         let bent = SealedShare::new(bytes).unwrap();
-        let refused = custody.rewrap(&bent, &dealt.context, suite, &key, &CONTEXT);
+        let refused = ask(&*custody, &bent, &dealt.context, suite, &key, &CONTEXT);
         assert!(refused.is_err_and(HsmError::is_client_fault), "byte {at}");
     }
     release(&custody, &dealt).unwrap();
