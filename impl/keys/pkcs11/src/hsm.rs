@@ -5,8 +5,10 @@
 
 mod blob;
 mod lifecycle;
+mod sessions;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cryptoki::session::Session;
@@ -23,6 +25,7 @@ use crate::keys::{KEYS, Key, Keyring, Kind, session_secret};
 use crate::pool::{Ephemeral, Pool};
 use crate::raw::{Mech, code};
 use crate::token::Token;
+pub use sessions::Sessions;
 
 /// A custodian's keys in a token that is open.
 pub struct Hsm {
@@ -33,6 +36,8 @@ pub struct Hsm {
     pool: Arc<Pool>,
     /// Unwrapped shares, by the digest of what the owner sealed.
     shares: Mutex<BTreeMap<Digest, CK_OBJECT_HANDLE>>,
+    /// How often the keys were looked up and verified.
+    lookups: AtomicU64,
 }
 
 struct Keys {
@@ -88,7 +93,8 @@ impl Hsm {
         let keys = Keys::find(&token, &config)?;
         let pool = Pool::start(&token, config.pool)?;
         let shares = Mutex::default();
-        Ok(Self { config, suite, token, keys: RwLock::new(keys), pool, shares })
+        let (keys, lookups) = (RwLock::new(keys), AtomicU64::new(1));
+        Ok(Self { config, suite, token, keys, pool, shares, lookups })
     }
 
     pub const fn suite(&self) -> SuiteId {
@@ -125,7 +131,7 @@ impl Hsm {
     /// By class; after one of the class *session* everything is found again and tried once.
     pub fn release(
         &self,
-        session: &Session,
+        sessions: &mut Sessions,
         order: &Order<'_>,
     ) -> (Result<Released, Error>, Leftovers) {
         // [HSM-1] [HSM-9] The token never sees a point that is not one.
@@ -139,16 +145,16 @@ impl Hsm {
             return (Err(Error::OtherSuite), <_>::default()); // [REL-12]
         }
         let mut left = Leftovers::default();
-        let sealed = match self.rewrap(session, order, &to, &mut left) {
+        let sealed = match self.rewrap(&sessions.work, order, &to, &mut left) {
             Err(error) if error.class() == Class::Session && self.reconnect().is_ok() => {
-                self.rewrap(session, order, &to, &mut left)
+                self.rewrap(&sessions.work, order, &to, &mut left)
             }
             result => result.map_err(|error| self.judged(error)),
         };
         let released = sealed.and_then(|sealed| {
             let digest = sealed_digest(&sealed);
             let parts = [order.draft, digest.as_bytes()];
-            let signature = self.sign(session, Kind::Grant, &parts)?; // [REL-14]
+            let signature = self.sign(sessions, Kind::Grant, &parts)?; // [REL-14]
             Ok(Released { sealed, signature })
         });
         (released, left)
@@ -228,23 +234,28 @@ impl Hsm {
     }
 
     /// Signs a message with the grant key. ES256.
-    pub fn sign_grant(&self, session: &Session, message: &[u8]) -> Result<Signature, Error> {
-        self.sign(session, Kind::Grant, &[message])
+    pub fn sign_grant(&self, at: &mut Sessions, message: &[u8]) -> Result<Signature, Error> {
+        self.sign(at, Kind::Grant, &[message])
     }
 
     /// Signs a message of a TLS handshake.
-    pub fn sign_tls(&self, session: &Session, message: &[u8]) -> Result<Signature, Error> {
-        self.sign(session, Kind::Tls, &[message])
+    pub fn sign_tls(&self, at: &mut Sessions, message: &[u8]) -> Result<Signature, Error> {
+        self.sign(at, Kind::Tls, &[message])
     }
 
     /// Signs the message whose parts these are.
-    fn sign(&self, session: &Session, kind: Kind, parts: &[&[u8]]) -> Result<Signature, Error> {
+    fn sign(&self, at: &mut Sessions, kind: Kind, parts: &[&[u8]]) -> Result<Signature, Error> {
         let message = parts.iter().fold(Sha256::new(), |state, part| state.chain_update(part));
         let (mech, digest) = (self.token.table.mechanisms.ecdsa, message.finalize());
+        if kind == Kind::Grant
+            && let Some(signature) = self.end_begun(at, &digest)
+        {
+            return Ok(signature);
+        }
         let sign = || {
             let keys = self.keys();
             let key = if kind == Kind::Grant { keys.grant.handle } else { keys.tls.handle };
-            let signature = self.token.raw.sign(session.handle(), mech, key, &digest)?;
+            let signature = self.token.raw.sign(at.work.handle(), mech, key, &digest)?;
             let signature = signature.try_into().map(Signature::new);
             signature.map_err(|_| Error::KnownAnswer("length of a signature"))
         };
@@ -255,7 +266,7 @@ impl Hsm {
     }
 
     /// Destroys what a release left behind; what is gone already is what was wanted. [HSM-3]
-    pub fn clean(&self, session: &Session, left: Leftovers) {
+    fn clean(&self, session: &Session, left: Leftovers) {
         for object in left.0 {
             let _ = self.token.raw.destroy(session.handle(), object);
         }
@@ -299,6 +310,7 @@ impl Hsm {
     fn find_again(&self) -> Result<(), Error> {
         let keys = Keys::find(&self.token, &self.config)?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.lookups.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 

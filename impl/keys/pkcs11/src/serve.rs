@@ -14,7 +14,7 @@ use split_custody_protocol::suite::{Digest, SealedShare, SuiteId};
 
 use crate::config::Config;
 use crate::error::{Class, Error};
-use crate::hsm::{Hsm, Leftovers, Order};
+use crate::hsm::{Hsm, Leftovers, Order, Sessions};
 use crate::wire::{Ask, Lane, Said};
 use crate::worker::LANES;
 
@@ -70,12 +70,13 @@ fn end_with_custodian() {
     });
 }
 
-/// One lane: a session of its own, one request after the other.
+/// One lane: sessions of its own, one request after the other.
 fn attend(hsm: &Hsm, mut lane: Lane<UnixStream>) {
-    let Ok(mut session) = hsm.token().session() else { return };
+    let Ok(mut sessions) = hsm.sessions() else { return };
+    hsm.rest(&mut sessions, Leftovers::default());
     while let Ok((head, fields)) = lane.receive() {
         let (result, left) = match Ask::of(head) {
-            Some(ask) => answer(hsm, &session, ask, &fields),
+            Some(ask) => answer(hsm, &mut sessions, ask, &fields),
             None => (Err(Error::Input("unknown request")), Leftovers::default()),
         };
         let sent = match &result {
@@ -85,6 +86,8 @@ fn attend(hsm: &Hsm, mut lane: Lane<UnixStream>) {
             }
             Err(error) => lane.send(said(error) as u8, &[]),
         };
+        // The custodian wakes up where its answer was written: it goes first.
+        std::thread::yield_now();
         if sent.is_err() {
             break;
         }
@@ -93,14 +96,14 @@ fn attend(hsm: &Hsm, mut lane: Lane<UnixStream>) {
             match error.class() {
                 // Restart is recovery: the custodian starts another worker when it needs one.
                 Class::Device | Class::Operator | Class::Doubtful => std::process::exit(1),
-                Class::Session => match hsm.token().session() {
-                    Ok(fresh) => session = fresh,
+                Class::Session => match hsm.sessions() {
+                    Ok(fresh) => sessions = fresh,
                     Err(_) => return,
                 },
                 Class::Client => {}
             }
         }
-        hsm.clean(&session, left); // [HSM-3] Nobody waits for it.
+        hsm.rest(&mut sessions, left); // Nobody waits for it.
     }
 }
 
@@ -114,12 +117,7 @@ const fn said(error: &Error) -> Said {
 
 type Answer = Result<Vec<Vec<u8>>, Error>;
 
-fn answer(
-    hsm: &Hsm,
-    session: &cryptoki::session::Session,
-    ask: Ask,
-    fields: &[Vec<u8>],
-) -> (Answer, Leftovers) {
+fn answer(hsm: &Hsm, sessions: &mut Sessions, ask: Ask, fields: &[Vec<u8>]) -> (Answer, Leftovers) {
     let alone = |answer: Answer| (answer, Leftovers::default());
     match (ask, fields) {
         (Ask::Hello, []) => {
@@ -139,17 +137,17 @@ fn answer(
                 return alone(Err(Error::Input("a field of another length")));
             };
             let order = Order { provisioned, provision_context, suite: *suite, to, context, draft };
-            let (result, left) = hsm.release(session, &order);
+            let (result, left) = hsm.release(sessions, &order);
             let fields = |released: Released| {
                 vec![released.sealed.as_bytes().to_vec(), released.signature.as_bytes().to_vec()]
             };
             (result.map(fields), left)
         }
         (Ask::SignGrant, [message]) => {
-            alone(hsm.sign_grant(session, message).map(|s| vec![s.as_bytes().to_vec()]))
+            alone(hsm.sign_grant(sessions, message).map(|s| vec![s.as_bytes().to_vec()]))
         }
         (Ask::SignTls, [message]) => {
-            alone(hsm.sign_tls(session, message).map(|s| vec![s.as_bytes().to_vec()]))
+            alone(hsm.sign_tls(sessions, message).map(|s| vec![s.as_bytes().to_vec()]))
         }
         (Ask::DestroyHandles, []) => alone(hsm.destroy_handles().map(|()| Vec::new())),
         _ => alone(Err(Error::Input("a request with other fields"))),
