@@ -13,10 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cryptoki::session::Session;
 use cryptoki_sys::CK_OBJECT_HANDLE;
-use sha2::{Digest as _, Sha256};
 use split_custody_keys::p256kw::{Point, WRAPPED, kdf_input, valid_point};
 use split_custody_keys::{Released, sealed_digest};
-use split_custody_protocol::suite::{Digest, SealedShare, Signature, SuiteId};
+use split_custody_protocol::suite::{Digest, SealedShare, SuiteId};
 
 use crate::config::Config;
 use crate::conform;
@@ -145,12 +144,7 @@ impl Hsm {
             return (Err(Error::OtherSuite), <_>::default()); // [REL-12]
         }
         let mut left = Leftovers::default();
-        let sealed = match self.rewrap(&sessions.work, order, &to, &mut left) {
-            Err(error) if error.class() == Class::Session && self.reconnect().is_ok() => {
-                self.rewrap(&sessions.work, order, &to, &mut left)
-            }
-            result => result.map_err(|error| self.judged(error)),
-        };
+        let sealed = self.once_more(|| self.rewrap(&sessions.work, order, &to, &mut left));
         let released = sealed.and_then(|sealed| {
             let digest = sealed_digest(&sealed);
             let parts = [order.draft, digest.as_bytes()];
@@ -233,36 +227,16 @@ impl Hsm {
         self.token.raw.unwrap(session.handle(), mech, by, wrapped, &template)
     }
 
-    /// Signs a message with the grant key. ES256.
-    pub fn sign_grant(&self, at: &mut Sessions, message: &[u8]) -> Result<Signature, Error> {
-        self.sign(at, Kind::Grant, &[message])
-    }
-
-    /// Signs a message of a TLS handshake.
-    pub fn sign_tls(&self, at: &mut Sessions, message: &[u8]) -> Result<Signature, Error> {
-        self.sign(at, Kind::Tls, &[message])
-    }
-
-    /// Signs the message whose parts these are.
-    fn sign(&self, at: &mut Sessions, kind: Kind, parts: &[&[u8]]) -> Result<Signature, Error> {
-        let message = parts.iter().fold(Sha256::new(), |state, part| state.chain_update(part));
-        let (mech, digest) = (self.token.table.mechanisms.ecdsa, message.finalize());
-        if kind == Kind::Grant
-            && let Some(signature) = self.end_begun(at, &digest)
-        {
-            return Ok(signature);
-        }
-        let sign = || {
-            let keys = self.keys();
-            let key = if kind == Kind::Grant { keys.grant.handle } else { keys.tls.handle };
-            let signature = self.token.raw.sign(at.work.handle(), mech, key, &digest)?;
-            let signature = signature.try_into().map(Signature::new);
-            signature.map_err(|_| Error::KnownAnswer("length of a signature"))
+    /// Does it, and after an error of the class *session* once more, with keys that were found and
+    /// verified again. What stops that is the error: a weak key is not told as a lost session.
+    fn once_more<T>(&self, mut what: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        let result = match what() {
+            Err(error) if error.class() == Class::Session => {
+                self.reconnect().and_then(|()| what()) // [HSM-6]
+            }
+            result => result,
         };
-        match sign() {
-            Err(error) if error.class() == Class::Session && self.reconnect().is_ok() => sign(),
-            result => result.map_err(|error| self.judged(error)),
-        }
+        result.map_err(|error| self.judged(error))
     }
 
     /// Destroys what a release left behind; what is gone already is what was wanted. [HSM-3]

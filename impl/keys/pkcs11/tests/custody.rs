@@ -190,3 +190,22 @@ fn hsm_11_threads_share_the_lanes_of_a_backend() {
         });
     }
 }
+
+#[test]
+fn hsm_11_no_lane_hears_the_answer_of_another() {
+    let Some(mut bench) = Module::SoftHsm.bench() else { return };
+    bench.change(|config| config.lanes = 4);
+    let custody = bench.worker();
+    thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let custody = &custody;
+            scope.spawn(move || {
+                for round in 0..200u8 {
+                    let message = [thread, round];
+                    let signature = custody.sign(&message).unwrap();
+                    assert_eq!(verify(&custody.grant_public(), &message, &signature), Ok(()));
+                }
+            });
+        }
+    });
+}

@@ -4,7 +4,10 @@ mod common;
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Bench, CONTEXT, Dealt, Module, ask, deal_to, rewrap};
@@ -68,7 +71,7 @@ fn hsm_11_module_that_hangs_is_ended_at_the_deadline() {
     let Some(mut bench) = Module::SoftHsm.bench() else { return };
     bench.change(|config| config.deadline_ms = 300);
     let custody = bench.worker();
-    let dealt = deal_to(&*custody);
+    let dealt = Arc::new(deal_to(&*custody));
     release(&custody, &dealt).unwrap();
     let pid = custody.worker_pid().unwrap();
     signal(pid, "-STOP");
@@ -78,7 +81,15 @@ fn hsm_11_module_that_hangs_is_ended_at_the_deadline() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let start = Instant::now();
-    assert_eq!(release(&custody, &dealt), Err(HsmError::Deadline));
+    let (told, asked) = channel();
+    let (asks, shared) = (Arc::clone(&custody), Arc::clone(&dealt));
+    thread::spawn(move || told.send(release(&asks, &shared)));
+    // Without a deadline nobody would ever answer.
+    let answered = asked.recv_timeout(Duration::from_secs(20));
+    if answered.is_err() {
+        signal(pid, "-KILL");
+    }
+    assert_eq!(answered, Ok(Err(HsmError::Deadline)));
     assert!(start.elapsed() >= Duration::from_millis(300));
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "it is gone");
     recovers(&custody, &dealt);

@@ -8,10 +8,12 @@
 use std::sync::atomic::Ordering;
 
 use cryptoki::session::Session;
+use sha2::{Digest as _, Sha256};
 use split_custody_protocol::suite::Signature;
 
 use super::{Hsm, Leftovers};
 use crate::error::Error;
+use crate::keys::Kind;
 
 /// The sessions of one lane.
 pub struct Sessions {
@@ -49,8 +51,42 @@ impl Hsm {
         sessions.begun = begun.ok().map(|()| lookup);
     }
 
+    /// Signs a message with the grant key. ES256.
+    pub fn sign_grant(&self, at: &mut Sessions, message: &[u8]) -> Result<Signature, Error> {
+        self.sign(at, Kind::Grant, &[message])
+    }
+
+    /// Signs a message of a TLS handshake.
+    pub fn sign_tls(&self, at: &mut Sessions, message: &[u8]) -> Result<Signature, Error> {
+        self.sign(at, Kind::Tls, &[message])
+    }
+
+    /// Signs the message whose parts these are.
+    pub(super) fn sign(
+        &self,
+        at: &mut Sessions,
+        kind: Kind,
+        parts: &[&[u8]],
+    ) -> Result<Signature, Error> {
+        let message = parts.iter().fold(Sha256::new(), |state, part| state.chain_update(part));
+        let (mech, digest) = (self.token.table.mechanisms.ecdsa, message.finalize());
+        if kind == Kind::Grant
+            && let Some(signature) = self.end_begun(at, &digest)
+        {
+            return Ok(signature);
+        }
+        let sign = || {
+            let keys = self.keys();
+            let key = if kind == Kind::Grant { keys.grant.handle } else { keys.tls.handle };
+            let signature = self.token.raw.sign(at.work.handle(), mech, key, &digest)?;
+            let signature = signature.try_into().map(Signature::new);
+            signature.map_err(|_| Error::KnownAnswer("length of a signature"))
+        };
+        self.once_more(sign)
+    }
+
     /// Ends the signature that was begun, if it is one of the keys as they are now.
-    pub(super) fn end_begun(&self, sessions: &mut Sessions, digest: &[u8]) -> Option<Signature> {
+    fn end_begun(&self, sessions: &mut Sessions, digest: &[u8]) -> Option<Signature> {
         sessions.begun.take_if(|at| *at == self.lookups.load(Ordering::SeqCst))?;
         let signature = self.token.raw.end_sign(sessions.signer.handle(), digest).ok()?;
         signature.try_into().ok().map(Signature::new)

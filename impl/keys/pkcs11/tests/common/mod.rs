@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use split_custody_keys::{
-    Custody, Dealing, Dek, HsmError, Recipient, Release, Released, SealedFor, SoftCustody,
-    sealed_digest, verify,
+    Custody, Dealing, Dek, HsmError, KekPublic, Recipient, Release, Released, SealedFor,
+    SoftCustody, sealed_digest, verify,
 };
 use split_custody_pkcs11::{Config, Hsm, PinSource, Starter, WorkerCustody, create, find_softhsm};
 use split_custody_protocol::ids::{
@@ -172,9 +172,13 @@ pub struct Dealt {
 }
 
 pub fn deal_to(custody: &dyn Custody) -> Dealt {
+    deal(custody.kek_public())
+}
+
+pub fn deal(kek: KekPublic) -> Dealt {
     let dek = Dek::generate();
     let (custodian, index) = (CustodianId::new(1), ShareIndex::new(1));
-    let recipients = [Recipient { custodian, index, kek: custody.kek_public() }];
+    let recipients = [Recipient { custodian, index, kek }];
     let dealing = Dealing::deal(&dek, SET, 1, &recipients).unwrap();
     let commitment = dealing.commitments()[0].share;
     let sealed = dealing.seal(&MANIFEST).unwrap().remove(0);
