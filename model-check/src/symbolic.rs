@@ -12,6 +12,7 @@ use split_custody_protocol::suite::{
     Incarnation, InvalidKey, Label, LeafKey, Nonce, NotOpened, SealedShare, ShareHandle,
     SharePlace, Signature, Suite, SuiteId, VerifyKey, secret_label,
 };
+use split_custody_protocol::wire::grant::GrantDraft;
 
 use crate::intruder::oracle;
 pub use crate::term::term;
@@ -144,6 +145,20 @@ pub fn seal_share(share: ShareHandle, to: &AgreementKey, context: &Digest) -> Se
     bytes.extend_from_slice(context.as_bytes());
     bytes.extend_from_slice(&share.value().to_be_bytes());
     SealedShare::new(bytes).expect("72 bytes are within the cap")
+}
+
+/// What a custodian's HSM does for a grant: the share sealed, and the draft signed with its digest.
+pub fn release(
+    custodian: u8,
+    share: ShareHandle,
+    to: &AgreementKey,
+    context: &Digest,
+    draft: &GrantDraft,
+) -> (SealedShare, Signature) {
+    let sealed = seal_share(share, to, context);
+    let digest = Digest::new(term(Label::Sealed.text(), &[sealed.as_bytes()]));
+    let signature = Principal::Custodian(custodian).sign(&draft.message(&digest));
+    (sealed, signature)
 }
 
 /// The parts of a sealed share: recipient, context, share.

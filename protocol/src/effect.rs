@@ -19,7 +19,7 @@ use crate::suite::{
 use crate::time::{Instant, Rebase, Span};
 use crate::wire::audit::Leaf;
 use crate::wire::evidence::Evidence;
-use crate::wire::grant::Terms;
+use crate::wire::grant::{GrantDraft, Terms};
 
 /// What a machine wants of its driver, in the order in which it wants it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -49,8 +49,16 @@ pub enum CustodianEffect {
     /// Read back whether the transaction of this ticket was written; never write. [AUD-2]
     /// Answered by `Committed` or, where it was not written, `Fenced`.
     Reread { commit: Ticket },
-    /// Unwrap the custodian's share, seal it to the device key under `context`. [REL-4]
-    Rewrap { set: ShareSetId, index: ShareIndex, suite: SuiteId, to: AgreementKey, context: Digest },
+    /// Unwrap the custodian's share, seal it to the device key under `context`, and sign the draft
+    /// with the digest of what was sealed: both or neither. [REL-4] [REL-14]
+    Release {
+        set: ShareSetId,
+        index: ShareIndex,
+        suite: SuiteId,
+        to: AgreementKey,
+        context: Digest,
+        draft: GrantDraft,
+    },
     /// Sign these bytes (a COSE `Sig_structure`) with the grant key.
     Sign { message: Vec<u8> },
     /// Move the anchor, outside the store's backup. [REV-4]
@@ -71,7 +79,10 @@ pub enum CustodianAnswer {
     Unknown,
     /// Another generation or epoch holds the store.
     Fenced,
-    Rewrapped(SealedShare),
+    Released {
+        sealed: SealedShare,
+        signature: Signature,
+    },
     Signed(Signature),
     HsmFailed,
     Anchored,

@@ -130,12 +130,14 @@ pub enum Effect {
     Reread {
         commit: u64,
     },
-    Rewrap {
+    /// With SHA-256 of the draft.
+    Release {
         set: Hex,
         index: u8,
         suite: u16,
         to: Hex,
         context: Hex,
+        draft: Hex,
     },
     /// SHA-256 of the message to be signed.
     Sign {
@@ -220,9 +222,10 @@ pub enum Answer {
     },
     Unknown,
     Fenced,
-    /// SHA-256 of the sealed share.
-    Rewrapped {
+    /// SHA-256 of the sealed share, and of the signature.
+    Released {
         sealed: Hex,
+        signature: Hex,
     },
     /// SHA-256 of the signature.
     Signed {

@@ -29,7 +29,7 @@ pub mod shamir;
 mod soft;
 mod suite;
 
-pub use custody::Custody;
+pub use custody::{Custody, Release, Released};
 pub use dealing::{Dealing, Dek, Recipient, SealedFor};
 pub use error::{DealError, HsmError, KeyError, KeyFileError};
 pub use es256::{SigningKey, verify};

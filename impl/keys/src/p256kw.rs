@@ -285,6 +285,28 @@ mod tests {
     }
 
     #[test]
+    fn hsm_5_provision_under_another_suite_point_or_length_never_reaches_a_token() {
+        let (secret, suite) = (generate(), SuiteId::P256_CBCD_KW);
+        let (key, context) = (public_of(&secret).unwrap(), Digest::new([3; 32]));
+        let sealed = seal_provision(suite, &key, &context, &[9; 32]).unwrap();
+        let good = sealed.as_bytes();
+        assert!(provision_parts(suite, good).is_some());
+        // The same bytes behind the name of another suite.
+        for other in [1, 2, 0x7777].map(SuiteId::new) {
+            let renamed = [&other.value().to_be_bytes()[..], &good[2..]].concat();
+            assert!(provision_parts(suite, &renamed).is_none());
+            assert!(open_provision(suite, &secret, &context, &renamed).is_none());
+        }
+        let (mut off, mut compressed) = (good.to_vec(), good.to_vec());
+        off[1 + POINT] ^= 1;
+        compressed[2] = 2;
+        let long = [good, &[0]].concat();
+        for bad in [&off, &compressed, &good[..106], &long, &[]] {
+            assert!(provision_parts(suite, bad).is_none());
+        }
+    }
+
+    #[test]
     fn hsm_3_every_seal_has_an_ephemeral_of_its_own() {
         let key = public_of(&generate()).unwrap();
         let seal = || seal(SuiteId::P256_CBCD_KW, &key, &Digest::new([3; 32]), &[9; 32]).unwrap();

@@ -13,10 +13,11 @@ use split_custody_protocol::suite::{
     AgreementKey, Digest, SealedShare, Signature, SuiteId, VerifyKey,
 };
 
-use crate::custody::Custody;
+use crate::custody::{Custody, Release, Released};
 use crate::error::{HsmError, KeyError, KeyFileError};
 use crate::es256::SigningKey;
 use crate::files::{write_kek_public, write_verify_key};
+use crate::hash::sealed_digest;
 use crate::p256kw;
 use crate::sealed::{KekPublic, KekSecret, seal_share, valid_agreement_key};
 
@@ -142,15 +143,11 @@ impl SoftCustody {
 }
 
 impl Custody for SoftCustody {
-    fn rewrap(
-        &self,
-        provisioned: &SealedShare,
-        provision_context: &Digest,
-        suite: SuiteId,
-        to: &AgreementKey,
-        context: &Digest,
-    ) -> Result<SealedShare, HsmError> {
-        Self::rewrap(self, provisioned, provision_context, suite, to, context)
+    fn release(&self, order: &Release<'_>) -> Result<Released, HsmError> {
+        let Release { provisioned, provision_context, suite, to, context, draft } = *order;
+        let sealed = self.rewrap(provisioned, provision_context, suite, to, context)?;
+        let signature = self.sign(&draft.message(&sealed_digest(&sealed)))?;
+        Ok(Released { sealed, signature })
     }
 
     fn sign(&self, message: &[u8]) -> Result<Signature, HsmError> {

@@ -72,12 +72,13 @@ pub(crate) fn custodian_effect(effect: &CustodianEffect) -> trace::Effect {
             leaf: labelled(Label::Leaf, &wire::encode(&transaction.leaf)),
         },
         E::Reread { commit } => trace::Effect::Reread { commit: commit.value() },
-        E::Rewrap { set, index, suite, to, context } => trace::Effect::Rewrap {
+        E::Release { set, index, suite, to, context, draft } => trace::Effect::Release {
             set: set.as_bytes().into(),
             index: index.value(),
             suite: suite.value(),
             to: to.as_bytes().into(),
             context: context.as_bytes().into(),
+            draft: sha256(draft.as_bytes()),
         },
         E::Sign { message } => trace::Effect::Sign { message: sha256(message) },
         E::Anchor(anchor) => trace::Effect::Anchor {
@@ -123,7 +124,10 @@ pub(crate) fn custodian_answer(answer: &CustodianAnswer) -> trace::Answer {
         A::Committed(index) => trace::Answer::Committed { index: index.value() },
         A::Unknown => trace::Answer::Unknown,
         A::Fenced => trace::Answer::Fenced,
-        A::Rewrapped(sealed) => trace::Answer::Rewrapped { sealed: sha256(sealed.as_bytes()) },
+        A::Released { sealed, signature } => trace::Answer::Released {
+            sealed: sha256(sealed.as_bytes()),
+            signature: sha256(signature.as_bytes()),
+        },
         A::Signed(signature) => trace::Answer::Signed { signature: sha256(signature.as_bytes()) },
         A::HsmFailed => trace::Answer::HsmFailed,
         A::Anchored => trace::Answer::Anchored,

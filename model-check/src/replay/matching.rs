@@ -209,8 +209,8 @@ fn custodian_effect_fits(real: &Effect, term: &CustodianEffect) -> bool {
             *commit == ours.value()
         }
         (
-            Effect::Rewrap { index, suite, .. },
-            CustodianEffect::Rewrap { index: i, suite: s, .. },
+            Effect::Release { index, suite, .. },
+            CustodianEffect::Release { index: i, suite: s, .. },
         ) => *index == i.value() && *suite == s.value(),
         (Effect::Anchor { generation, epoch, orders }, CustodianEffect::Anchor(ours)) => {
             *generation == ours.generation.value()

@@ -310,13 +310,16 @@ fn custodian_answer(moment: &Moment<'_>, id: u8, ticket: u64, reply: Reply) -> S
         Some(CustodianEffect::Reread { .. }) => {
             format!("Custodian {id} looks in its store for the transaction")
         }
-        Some(CustodianEffect::Rewrap { .. }) if reply == Reply::Done => {
-            format!("Custodian {id}'s HSM seals the share to the device key of the request")
+        Some(CustodianEffect::Release { .. }) if reply == Reply::Done => {
+            format!(
+                "Custodian {id}'s HSM seals the share to the device key of the request, and signs \
+                 the grant"
+            )
         }
         Some(CustodianEffect::Sign { .. }) if reply == Reply::Done => {
             format!("Custodian {id}'s HSM signs")
         }
-        Some(CustodianEffect::Rewrap { .. } | CustodianEffect::Sign { .. }) => {
+        Some(CustodianEffect::Release { .. } | CustodianEffect::Sign { .. }) => {
             format!("Custodian {id}'s HSM fails")
         }
         Some(CustodianEffect::Anchor(_)) if lie == Some(Lie::AnchorStands) => {

@@ -14,7 +14,7 @@ use super::{Config, CustodianNode, End, Fact, Lie, Peer, Reply, Said, Switch, Wo
 use crate::frame::FrameId;
 use crate::intruder::oracle;
 use crate::shared::Shared;
-use crate::symbolic::{self, Hardware, Principal, device_id, false_share, seal_share, true_share};
+use crate::symbolic::{self, Hardware, Principal, device_id, false_share, release, true_share};
 use crate::term::parts_of;
 
 impl World {
@@ -273,15 +273,16 @@ impl World {
                 node.commit(ticket, transaction, reply, config.lie)
             }
             CustodianEffect::Reread { commit } => node.reread(commit.value()),
-            CustodianEffect::Rewrap { to, context, .. } if reply == Reply::Done => {
+            CustodianEffect::Release { to, context, draft, .. } if reply == Reply::Done => {
                 let lies = config.liars.contains(&id) && config.bounds.false_shares.is_on();
                 let share = if lies { false_share(id) } else { true_share(id) };
-                CustodianAnswer::Rewrapped(seal_share(share, &to, &context))
+                let (sealed, signature) = release(id, share, &to, &context, &draft);
+                CustodianAnswer::Released { sealed, signature }
             }
             CustodianEffect::Sign { message } if reply == Reply::Done => {
                 CustodianAnswer::Signed(Principal::Custodian(id).sign(&message))
             }
-            CustodianEffect::Rewrap { .. } | CustodianEffect::Sign { .. } => {
+            CustodianEffect::Release { .. } | CustodianEffect::Sign { .. } => {
                 CustodianAnswer::HsmFailed
             }
             CustodianEffect::Anchor(anchor) => {

@@ -306,7 +306,7 @@ fn replies(effect: &CustodianEffect) -> &'static [Reply] {
         CustodianEffect::Commit(_) => {
             &[Reply::Done, Reply::Failed, Reply::UnknownWritten, Reply::UnknownLost]
         }
-        CustodianEffect::Rewrap { .. } | CustodianEffect::Sign { .. } => {
+        CustodianEffect::Release { .. } | CustodianEffect::Sign { .. } => {
             &[Reply::Done, Reply::Failed]
         }
         _ => &[Reply::Done],

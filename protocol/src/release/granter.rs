@@ -1,4 +1,4 @@
-//! The custodian's side of a release: commit, re-wrap, sign, and only then send. [REL-5]
+//! The custodian's side of a release: commit, re-wrap and sign, and only then send. [REL-5]
 
 use alloc::vec::Vec;
 use core::mem;
@@ -15,9 +15,9 @@ use crate::time::{Instant, Rebase, Span};
 use crate::transcript;
 use crate::wire::audit::{Leaf, LeafKind};
 use crate::wire::codec;
-use crate::wire::grant::{Grant, GrantStatement};
+use crate::wire::grant::{Grant, GrantDraft, GrantStatement};
 use crate::wire::message::Message;
-use crate::wire::signed::{ObjectKind, Signed};
+use crate::wire::signed::Signed;
 
 /// One release on its way.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -32,9 +32,8 @@ pub struct Granter {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 enum State {
     Committing,
-    Rewrapping,
+    Releasing,
     Retrying,
-    Signing { sealed: SealedShare, payload: Vec<u8> },
     Granted,
     Closed,
 }
@@ -46,9 +45,11 @@ pub enum GranterInput {
     /// The store does not know; the ticket names the commit to read back. [AUD-2]
     Unknown(Ticket),
     Fenced,
-    Rewrapped(SealedShare),
+    Released {
+        sealed: SealedShare,
+        signature: Signature,
+    },
     HsmFailed,
-    Signed(Signature),
     /// An order covers the release. [REV-5]
     Cancelled,
 }
@@ -140,53 +141,53 @@ impl Granter {
         match (state, input) {
             (State::Committing, I::Committed(index)) => {
                 self.statement.index_in_log = index;
-                self.state = State::Rewrapping;
-                Ok(GranterStep::CommittedAndAsk(self.rewrap(suite)))
+                self.state = State::Releasing;
+                Ok(GranterStep::CommittedAndAsk(self.release(suite)))
             }
             (State::Committing, I::Unknown(commit)) => {
                 self.state = State::Committing;
                 Ok(GranterStep::Ask(CustodianEffect::Reread { commit })) // [AUD-2]
             }
-            (State::Rewrapping | State::Retrying, I::Rewrapped(sealed)) => {
-                Ok(GranterStep::Ask(self.on_rewrapped(sealed, suite)))
+            (State::Releasing | State::Retrying, I::Released { sealed, signature }) => {
+                Ok(GranterStep::Send(self.on_released(sealed, signature, suite)))
             }
-            (State::Rewrapping, I::HsmFailed) => {
+            (State::Releasing, I::HsmFailed) => {
                 self.state = State::Retrying;
-                Ok(GranterStep::Ask(self.rewrap(suite))) // [REL-13]
+                Ok(GranterStep::Ask(self.release(suite))) // [REL-13]
             }
-            (State::Signing { sealed, payload }, I::Signed(signature)) => {
-                self.state = State::Granted;
-                let statement = Signed::new(payload, signature);
-                Ok(GranterStep::Send(Message::Grant(Grant { statement, sealed }).to_frame()))
+            (State::Committing, I::Fenced) | (State::Retrying, I::HsmFailed) => {
+                Ok(GranterStep::Refuse)
             }
-            (State::Committing, I::Fenced)
-            | (State::Retrying | State::Signing { .. }, I::HsmFailed) => Ok(GranterStep::Refuse),
-            (
-                State::Committing | State::Rewrapping | State::Retrying | State::Signing { .. },
-                I::Cancelled,
-            ) => Ok(GranterStep::Refuse), // [REV-5]
+            (State::Committing | State::Releasing | State::Retrying, I::Cancelled) => {
+                Ok(GranterStep::Refuse) // [REV-5]
+            }
             _ => Err(Violation::Unexpected),
         }
     }
 
-    /// The share goes to the attested key under `ctx`. [REL-4]
-    fn rewrap(&self, suite: &mut impl Suite) -> CustodianEffect {
+    /// The share goes to the attested key under `ctx`, with the grant that names it. [REL-4]
+    fn release(&self, suite: &mut impl Suite) -> CustodianEffect {
         let auth = transcript::auth(suite, &self.statement);
-        CustodianEffect::Rewrap {
+        CustodianEffect::Release {
             set: self.statement.set,
             index: self.statement.index,
             suite: self.statement.suite,
             to: self.decided.appraised.device_key().clone(),
             context: transcript::grant_context(suite, &auth, self.statement.index_in_log),
+            draft: GrantDraft::of(&self.statement), // [REL-14]
         }
     }
 
-    fn on_rewrapped(&mut self, sealed: SealedShare, suite: &mut impl Suite) -> CustodianEffect {
-        self.statement.sealed = transcript::sealed(suite, &sealed);
-        let payload = codec::encode(&self.statement);
-        let message = Signed::message_over(ObjectKind::Grant, &payload);
-        self.state = State::Signing { sealed, payload };
-        CustodianEffect::Sign { message }
+    fn on_released(
+        &mut self,
+        sealed: SealedShare,
+        signature: Signature,
+        suite: &mut impl Suite,
+    ) -> Vec<u8> {
+        self.statement.sealed = transcript::sealed(suite, &sealed); // [REL-10]
+        self.state = State::Granted;
+        let statement = Signed::new(codec::encode(&self.statement), signature);
+        Message::Grant(Grant { statement, sealed }).to_frame()
     }
 
     /// The lease that this release made or will make.
@@ -211,9 +212,8 @@ impl Granter {
     pub const fn state_name(&self) -> &'static str {
         match self.state {
             State::Committing => "Committing",
-            State::Rewrapping => "Rewrapping",
+            State::Releasing => "Releasing",
             State::Retrying => "Retrying",
-            State::Signing { .. } => "Signing",
             State::Granted => "Granted",
             State::Closed => "Closed",
         }

@@ -6,7 +6,7 @@
 //! Neither side opens a share: chapter 40 does.
 //!
 //! ```text
-//!  Granter    Committing -> Rewrapping -> Signing -> Granted
+//!  Granter    Committing -> Releasing -> Granted
 //!                  \            \-> Retrying -/
 //!                   \---- Cancelled, Fenced, HsmFailed ----> Closed
 //!  Requester  AwaitGrant -> Checked

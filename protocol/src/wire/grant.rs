@@ -1,5 +1,7 @@
 //! `Grant`, its signed statement and `Refused`. Chapter 30.
 
+use alloc::vec::Vec;
+
 use minicbor::{Decode, Encode};
 
 use crate::ids::{
@@ -8,7 +10,8 @@ use crate::ids::{
 };
 use crate::suite::{Digest, Incarnation, SealedShare, SuiteId};
 use crate::time::Span;
-use crate::wire::signed::Signed;
+use crate::wire::codec;
+use crate::wire::signed::{ObjectKind, Signed};
 
 /// A share, sealed to the attested device key, and the receipt for it. [AUD-8]
 #[derive(Clone, Debug, Encode, Decode, Eq, Hash, PartialEq)]
@@ -57,6 +60,31 @@ pub struct GrantStatement {
     pub index_in_log: LogIndex,
     #[n(16)]
     pub sealed: Digest,
+}
+
+/// What a grant's signature covers, up to its last field: the digest of the sealed share.
+///
+/// Whoever wraps the share appends that digest and signs, in one step. [REL-14]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct GrantDraft(Vec<u8>);
+
+impl GrantDraft {
+    /// The draft of a statement, whatever its `sealed` is.
+    pub fn of(statement: &GrantStatement) -> Self {
+        let mut message = Signed::message_over(ObjectKind::Grant, &codec::encode(statement));
+        // INVARIANT: `sealed` ends the statement, and the statement ends the message.
+        message.truncate(message.len().saturating_sub(Digest::SIZE));
+        Self(message)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// All that is signed, once the share is sealed.
+    pub fn message(&self, sealed: &Digest) -> Vec<u8> {
+        [self.as_bytes(), sealed.as_bytes()].concat()
+    }
 }
 
 /// The terms of a lease; durations only. [LEA-1]

@@ -108,7 +108,7 @@ fn aud_3_a_new_generation_voids_challenges() {
 #[test]
 fn aud_3_a_new_generation_voids_unsent_grants() {
     let mut pair = Pair::new();
-    pair.node(1).script.push((Kind::Sign, Reply::Hold));
+    pair.node(1).script.push((Kind::Release, Reply::Hold));
     pair.acquire();
     pair.restart(1);
     assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Grant), []);

@@ -1,5 +1,6 @@
 //! Stories of chapter 30.
 
+use crate::pair::bench::custodian_suite;
 use crate::pair::node::swapped;
 use crate::pair::owner::{
     Owner, certificate, everything, list, revoke, sign, the_device, the_policy, the_weights,
@@ -14,7 +15,7 @@ use split_custody_protocol::suite::{Digest, SuiteId};
 use split_custody_protocol::time::Span;
 use split_custody_protocol::transcript;
 use split_custody_protocol::wire::encode;
-use split_custody_protocol::wire::grant::{Grant, GrantStatement};
+use split_custody_protocol::wire::grant::{Grant, GrantDraft, GrantStatement};
 use split_custody_protocol::wire::message::{Message, MessageType};
 use split_custody_protocol::wire::order::{Notice, Subject};
 use split_custody_protocol::wire::signed::{ObjectKind, Signed};
@@ -86,9 +87,9 @@ fn rel_3_the_share_is_asked_for_only_after_the_commit() {
     let mut pair = Pair::new();
     pair.node(1).script.push((Kind::CommitGrant, Reply::Hold));
     pair.acquire();
-    assert_eq!(pair.node(1).count(Kind::Rewrap), 0);
+    assert_eq!(pair.node(1).count(Kind::Release), 0);
     pair.resume(1);
-    assert_eq!(pair.node(1).count(Kind::Rewrap), 1);
+    assert_eq!(pair.node(1).count(Kind::Release), 1);
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn rel_4_the_share_is_sealed_to_the_device_key_under_ctx() {
 #[test]
 fn rel_5_no_grant_leaves_before_its_signature() {
     let mut pair = Pair::new();
-    pair.node(1).script.push((Kind::Sign, Reply::Hold));
+    pair.node(1).script.push((Kind::Release, Reply::Hold));
     pair.acquire();
     assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Grant), []);
     pair.resume(1);
@@ -124,12 +125,20 @@ fn rel_5_no_grant_leaves_before_its_signature() {
 }
 
 #[test]
-fn rel_5_a_grant_whose_signature_fails_never_leaves() {
-    let mut pair = Pair::new();
-    pair.node(1).script.push((Kind::Sign, hsm_failed()));
-    pair.acquire();
-    assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Grant), []);
-    assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Refused).len(), 1);
+fn rel_14_the_grant_is_the_draft_that_was_asked_for_and_the_digest_of_its_share() {
+    let mut pair = Pair::serving();
+    let (statement, grant) = grant_of(&pair, 1);
+    let asked = pair.node(1).asked.iter();
+    let drafts: Vec<GrantDraft> = asked
+        .filter_map(|effect| match effect {
+            CustodianEffect::Release { draft, .. } => Some(draft.clone()),
+            _ => None,
+        })
+        .collect();
+    let digest = transcript::sealed(&mut custodian_suite(), &grant.sealed);
+    assert_eq!(statement.sealed, digest);
+    let [draft] = &drafts[..] else { panic!("{drafts:?}") };
+    assert_eq!(draft.message(&digest), grant.statement.message(ObjectKind::Grant));
 }
 
 #[test]
@@ -379,12 +388,12 @@ fn rel_12_custodians_of_different_suites_serve_one_session() {
 #[test]
 fn rel_13_an_hsm_that_fails_once_is_asked_again_under_the_same_ctx() {
     let mut pair = Pair::new();
-    pair.node(1).script.push((Kind::Rewrap, hsm_failed()));
+    pair.node(1).script.push((Kind::Release, hsm_failed()));
     pair.acquire();
     let asked = pair.node(1).asked.iter();
     let contexts: Vec<Digest> = asked
         .filter_map(|effect| match effect {
-            CustodianEffect::Rewrap { context, .. } => Some(*context),
+            CustodianEffect::Release { context, .. } => Some(*context),
             _ => None,
         })
         .collect();
@@ -396,10 +405,10 @@ fn rel_13_an_hsm_that_fails_once_is_asked_again_under_the_same_ctx() {
 #[test]
 fn rel_13_an_hsm_that_fails_twice_is_not_asked_again() {
     let mut pair = Pair::new();
-    pair.node(1).script.push((Kind::Rewrap, hsm_failed()));
-    pair.node(1).script.push((Kind::Rewrap, hsm_failed()));
+    pair.node(1).script.push((Kind::Release, hsm_failed()));
+    pair.node(1).script.push((Kind::Release, hsm_failed()));
     pair.acquire();
-    assert_eq!(pair.node(1).count(Kind::Rewrap), 2);
+    assert_eq!(pair.node(1).count(Kind::Release), 2);
     assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Refused).len(), 1);
     assert_eq!((pair.custody(), pair.device.counting(pair.now)), ("Serving", 2));
 }

@@ -242,7 +242,7 @@ fn rev_4_whoever_submits_an_order_that_is_being_applied_hears_the_same() {
 #[test]
 fn rev_5_a_committed_unsent_grant_is_cancelled() {
     let mut pair = Pair::new();
-    pair.node(1).script.push((Kind::Rewrap, Reply::Hold));
+    pair.node(1).script.push((Kind::Release, Reply::Hold));
     pair.acquire();
     pair.order(1, &revoke(the_device(), 0));
     pair.resume(1);
@@ -258,24 +258,26 @@ fn rev_5_a_grant_that_waits_for_its_commit_is_cancelled() {
     pair.acquire();
     pair.order(1, &revoke(the_device(), 0));
     pair.resume(1);
-    assert_eq!(pair.node(1).count(Kind::Rewrap), 0);
+    assert_eq!(pair.node(1).count(Kind::Release), 0);
     assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Grant), []);
 }
 
 #[test]
-fn rev_5_a_grant_that_waits_for_its_signature_is_cancelled() {
+fn rev_5_a_grant_that_waits_for_a_second_try_is_cancelled() {
     let mut pair = Pair::new();
-    pair.node(1).script.push((Kind::Sign, Reply::Hold));
+    pair.node(1).script.push((Kind::Release, Reply::Answer(CustodianAnswer::HsmFailed)));
+    pair.node(1).script.push((Kind::Release, Reply::Hold));
     pair.acquire();
     pair.order(1, &revoke(the_device(), 0));
     pair.resume(1);
+    assert_eq!(pair.node(1).count(Kind::Release), 2);
     assert_eq!(pair.sent_by(From::Custodian(1), MessageType::Grant), []);
 }
 
 #[test]
 fn rev_5_a_grant_that_the_order_does_not_cover_goes_on() {
     let mut pair = Pair::new();
-    pair.node(1).script.push((Kind::Rewrap, Reply::Hold));
+    pair.node(1).script.push((Kind::Release, Reply::Hold));
     pair.acquire();
     pair.order(1, &revoke(certificate(&Principal::Stranger.leaf(1)), 0));
     pair.resume(1);

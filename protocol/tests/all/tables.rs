@@ -124,7 +124,7 @@ fn custodian_effect(effect: &CustodianEffect) -> &'static str {
         CustodianEffect::Appraise { .. } => "Appraise",
         CustodianEffect::Commit(_) => "Commit",
         CustodianEffect::Reread { .. } => "Reread",
-        CustodianEffect::Rewrap { .. } => "Rewrap",
+        CustodianEffect::Release { .. } => "Release",
         CustodianEffect::Sign { .. } => "Sign",
         CustodianEffect::Anchor(_) => "Anchor",
         CustodianEffect::DestroyHandles => "DestroyHandles",
@@ -272,39 +272,34 @@ fn hs_6_the_verifier_follows_its_table() {
 
 #[test]
 fn rel_5_the_granter_follows_its_table() {
-    const STATES: [&str; 6] =
-        ["Committing", "Rewrapping", "Retrying", "Signing", "Granted", "Closed"];
+    const STATES: [&str; 5] = ["Committing", "Releasing", "Retrying", "Granted", "Closed"];
     fn name(input: &GranterInput) -> &'static str {
         match input {
             GranterInput::Committed(_) => "Committed",
             GranterInput::Unknown(_) => "Unknown",
             GranterInput::Fenced => "Fenced",
-            GranterInput::Rewrapped(_) => "Rewrapped",
+            GranterInput::Released { .. } => "Released",
             GranterInput::HsmFailed => "HsmFailed",
-            GranterInput::Signed(_) => "Signed",
             GranterInput::Cancelled => "Cancelled",
         }
     }
     let bench = Bench::new();
     let sealed = seal_share(true_share(1), &bench.device_key, &Digest::new([1; 32]));
     let committed = GranterInput::Committed(LogIndex::new(5));
-    let rewrapped = GranterInput::Rewrapped(sealed);
-    let signed = GranterInput::Signed(Signature::new([1; 64]));
+    let released = GranterInput::Released { sealed, signature: Signature::new([1; 64]) };
     let inputs = [
         committed.clone(),
         GranterInput::Unknown(Ticket::new(1)),
         GranterInput::Fenced,
-        rewrapped.clone(),
+        released.clone(),
         GranterInput::HsmFailed,
-        signed.clone(),
         GranterInput::Cancelled,
     ];
     let way = |state: &str| match state {
         "Committing" => vec![],
-        "Rewrapping" => vec![committed.clone()],
+        "Releasing" => vec![committed.clone()],
         "Retrying" => vec![committed.clone(), GranterInput::HsmFailed],
-        "Signing" => vec![committed.clone(), rewrapped.clone()],
-        "Granted" => vec![committed.clone(), rewrapped.clone(), signed.clone()],
+        "Granted" => vec![committed.clone(), released.clone()],
         _ => vec![GranterInput::Cancelled],
     };
     let begin = || {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arbitrary::Arbitrary;
 use split_custody_model_check::symbolic::{
-    self, Principal, device_id, measurement, seal_share, true_share,
+    self, Principal, device_id, measurement, release, true_share,
 };
 use split_custody_model_check::world::{Setup, Store};
 use split_custody_protocol::effect::{
@@ -43,7 +43,7 @@ pub enum CustodianLie {
     Committed(u8),
     Unknown,
     Fenced,
-    Rewrapped(u8),
+    Released(u8),
     Signed(u8),
     HsmFailed,
     Anchored,
@@ -66,9 +66,9 @@ impl CustodianLie {
             Self::Committed(index) => CustodianAnswer::Committed(LogIndex::new(index.into())),
             Self::Unknown => CustodianAnswer::Unknown,
             Self::Fenced => CustodianAnswer::Fenced,
-            Self::Rewrapped(byte) => {
+            Self::Released(byte) => {
                 let sealed = Bytes::new(vec![byte; 72]).expect("72 bytes are within the cap");
-                CustodianAnswer::Rewrapped(sealed)
+                CustodianAnswer::Released { sealed, signature: Signature::new([byte; 64]) }
             }
             Self::Signed(byte) => CustodianAnswer::Signed(Signature::new([byte; 64])),
             Self::HsmFailed => CustodianAnswer::HsmFailed,
@@ -125,8 +125,9 @@ impl CustodianEnd {
                 let written = self.commits.get(commit).and_then(|t| self.store.reread(t));
                 written.map_or(CustodianAnswer::Fenced, CustodianAnswer::Committed)
             }
-            CustodianEffect::Rewrap { to, context, .. } => {
-                CustodianAnswer::Rewrapped(seal_share(true_share(id), to, context))
+            CustodianEffect::Release { to, context, draft, .. } => {
+                let (sealed, signature) = release(id, true_share(id), to, context, draft);
+                CustodianAnswer::Released { sealed, signature }
             }
             CustodianEffect::Sign { message } => {
                 CustodianAnswer::Signed(Principal::Custodian(id).sign(message))

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use split_custody_keys::{Custody, manifest_digest, provision_context};
+use split_custody_keys::{Custody, Release, Released, manifest_digest, provision_context};
 use split_custody_protocol::suite::{Digest, SealedShare, Signature};
 use split_custody_protocol::wire::decode;
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::standing::{Provision, ProvisionStatement};
-use split_custody_runtime::effects::{CustodyKeys, Outage, RewrapOrder};
+use split_custody_runtime::effects::{CustodyKeys, Outage, ReleaseOrder};
 
 /// Keys and the provisioned share.
 pub struct Keys {
@@ -50,7 +50,7 @@ impl Share {
 }
 
 impl CustodyKeys for Keys {
-    fn rewrap(&self, order: &RewrapOrder) -> Result<SealedShare, Outage> {
+    fn release(&self, order: &ReleaseOrder) -> Result<Released, Outage> {
         let share = self.share.read().unwrap_or_else(PoisonError::into_inner);
         let share = share
             .as_ref()
@@ -58,12 +58,18 @@ impl CustodyKeys for Keys {
                 share.statement.set == order.set && share.statement.index == order.index
             })
             .ok_or(Outage)?;
-        self.custody
-            .rewrap(&share.sealed, &share.context, order.suite, &order.to, &order.context)
-            .map_err(|error| {
-                eprintln!("re-wrap failed: {error}");
-                Outage
-            })
+        let order = Release {
+            provisioned: &share.sealed,
+            provision_context: &share.context,
+            suite: order.suite,
+            to: &order.to,
+            context: &order.context,
+            draft: &order.draft,
+        };
+        self.custody.release(&order).map_err(|error| {
+            eprintln!("release failed: {error}");
+            Outage
+        })
     }
 
     fn sign(&self, message: &[u8]) -> Result<Signature, Outage> {

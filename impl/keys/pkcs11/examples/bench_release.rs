@@ -1,8 +1,8 @@
 //! A release by an HSM beside its floor, in one run.
 //!
 //! Floor: the bare PKCS#11 calls of a release in this process, plus one round trip of 107 bytes over a
-//! Unix socket to another process (`cat`). Product: what a custodian calls, through its worker:
-//! re-wrap and signature, each with its own round trip. Both alternate, on one token.
+//! Unix socket to another process (`cat`). Product: what a custodian calls, through its worker: one
+//! request for re-wrap and signature. Both alternate, on one token.
 //!
 //! `cargo run --release -p split-custody-pkcs11 --example bench_release [ROUNDS]`
 
@@ -13,17 +13,22 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, RwLock};
 use std::time::{Duration, Instant};
 
 use cryptoki::session::Session;
-use split_custody_keys::{ByteSuite, Custody, Dealing, Dek, Recipient, provision_context};
+use split_custody_keys::{ByteSuite, Custody, Dealing, Dek, Recipient, Release, provision_context};
 use split_custody_pkcs11::{
     Attr, Config, Hsm, Mech, PinSource, Raw, Starter, WorkerCustody, code, create, find_softhsm,
 };
 use split_custody_protocol::Suite;
-use split_custody_protocol::ids::{CustodianId, ShareIndex, ShareSetId};
-use split_custody_protocol::suite::{AgreementKey, Digest, SealedShare};
+use split_custody_protocol::ids::{
+    Budget, CustodianId, Epoch, Generation, LeaseId, LogIndex, PolicyVersion, ShareIndex,
+    ShareSetId,
+};
+use split_custody_protocol::suite::{AgreementKey, Digest, Incarnation, SealedShare, SuiteId};
+use split_custody_protocol::time::Span;
+use split_custody_protocol::wire::grant::{GrantDraft, GrantStatement, Terms};
 
 const FOLDER: &str = "BENCH_HSM_FOLDER";
 const SET: ShareSetId = ShareSetId::new([1; 16]);
@@ -72,14 +77,57 @@ fn prepare() {
 struct Bench {
     hsm: Hsm,
     worker: Arc<WorkerCustody>,
-    sealed: SealedShare,
-    under: Digest,
+    /// A share for each thread, so that none finds what another unwrapped.
+    shares: [Share; 2],
     to: AgreementKey,
+    draft: GrantDraft,
+    /// A custodian destroys no handle while it releases.
+    handles: RwLock<()>,
     /// For the floor: handles, the wrapped share, and templates of Z, wrapping key and share.
     kek: u64,
     grant: u64,
     blob: Vec<u8>,
     templates: [Vec<Attr>; 3],
+}
+
+/// As the owner sealed it, and under what.
+struct Share {
+    sealed: SealedShare,
+    under: Digest,
+}
+
+impl Share {
+    fn deal(worker: &WorkerCustody) -> Self {
+        let (custodian, index) = (CustodianId::new(1), ShareIndex::new(1));
+        let recipient = Recipient { custodian, index, kek: worker.kek_public() };
+        let dealing = Dealing::deal(&Dek::generate(), SET, 1, &[recipient]).expect("dealt");
+        let dealt = dealing.seal(&CONTEXT).expect("sealed").remove(0);
+        let under = provision_context(&CONTEXT, &SET, custodian, index, &dealt.kek);
+        Self { sealed: dealt.sealed, under }
+    }
+}
+
+/// What a custodian signs with a share.
+fn draft(suite: SuiteId) -> GrantDraft {
+    let span = Span::from_millis(60_000);
+    GrantDraft::of(&GrantStatement {
+        session: CONTEXT,
+        th2: CONTEXT,
+        suite,
+        custodian: CustodianId::new(1),
+        generation: Generation::new(1),
+        lease: LeaseId::new([3; 16]),
+        set: SET,
+        index: ShareIndex::new(1),
+        manifest: CONTEXT,
+        device_key: CONTEXT,
+        incarnation: Incarnation::new([4; 32]),
+        terms: Terms { first: span, term: span, budget: Budget::UNLIMITED, max_age: span },
+        epoch: Epoch::new(1),
+        policy: PolicyVersion::new(1),
+        index_in_log: LogIndex::new(1000),
+        sealed: CONTEXT,
+    })
 }
 
 /// A session key pair: public half, private half.
@@ -142,14 +190,12 @@ enum Warmth {
 
 impl Bench {
     fn new(folder: &Path, hsm: Hsm, worker: Arc<WorkerCustody>) -> Self {
-        let (custodian, index) = (CustodianId::new(1), ShareIndex::new(1));
-        let recipient = Recipient { custodian, index, kek: worker.kek_public() };
-        let dealing = Dealing::deal(&Dek::generate(), SET, 1, &[recipient]).expect("dealt");
-        let dealt = dealing.seal(&CONTEXT).expect("sealed").remove(0);
-        let under = provision_context(&CONTEXT, &SET, custodian, index, &dealt.kek);
         let (_, to) = ByteSuite::new().generate(hsm.suite(), 0);
-        let first = (&dealt.sealed, &under, hsm.suite(), &to, &CONTEXT);
-        worker.rewrap(first.0, first.1, first.2, first.3, first.4).expect("imported");
+        let shares = [Share::deal(&worker), Share::deal(&worker)];
+        let draft = draft(hsm.suite());
+        for share in &shares {
+            worker.release(&order(&hsm, share, &to, &draft)).expect("imported");
+        }
         let find = |label: &[u8], class| {
             let session = hsm.token().session().expect("a session");
             let wanted = [
@@ -173,10 +219,8 @@ impl Bench {
             template(code::CKK_AES, false, Some(code::CKA_WRAP)),
             template(code::CKK_GENERIC_SECRET, true, None),
         ];
-        let bench =
-            Self { hsm, worker, sealed: dealt.sealed, under, to, kek, grant, blob, templates };
-        bench.product();
-        bench
+        let handles = RwLock::default();
+        Self { hsm, worker, shares, to, draft, handles, kek, grant, blob, templates }
     }
 
     /// The calls of a release and nothing around them; what it made is destroyed off the path.
@@ -203,11 +247,9 @@ impl Bench {
         raw.unwrap(session.handle(), 0x2109, self.kek, &self.blob, template).expect("unwrapped")
     }
 
-    fn product(&self) {
-        let (sealed, suite) = (&self.sealed, self.hsm.suite());
-        let sealed = self.worker.rewrap(sealed, &self.under, suite, &self.to, &CONTEXT);
-        std::hint::black_box(sealed.expect("re-wrapped"));
-        std::hint::black_box(self.worker.sign(&[7; 200]).expect("signed"));
+    fn product(&self, share: &Share) {
+        let order = order(&self.hsm, share, &self.to, &self.draft);
+        std::hint::black_box(self.worker.release(&order).expect("released"));
     }
 
     /// Where the time goes, one thread: medians and minima of the parts.
@@ -234,20 +276,18 @@ impl Bench {
         timed("signature through the worker", &mut || {
             std::hint::black_box(self.worker.sign(&[7; 200]).expect("signed"));
         });
-        timed("re-wrap through the worker", &mut || {
-            let (sealed, suite) = (&self.sealed, self.hsm.suite());
-            self.worker.rewrap(sealed, &self.under, suite, &self.to, &CONTEXT).expect("re-wrapped");
-        });
+        timed("release through the worker", &mut || self.product(&self.shares[0]));
     }
 
     fn run(&self, warmth: Warmth, threads: usize, rounds: usize) {
         let barrier = Barrier::new(threads);
         let taken: Vec<_> = std::thread::scope(|scope| {
-            let one = || {
+            let one = |share| {
                 barrier.wait();
-                self.alternate(warmth, rounds)
+                self.alternate(warmth, rounds, share)
             };
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+            let shares = self.shares.iter().take(threads);
+            let running: Vec<_> = shares.map(|share| scope.spawn(move || one(share))).collect();
             running.into_iter().map(|thread| thread.join().expect("measured")).collect()
         });
         let (mut floor, mut product): (Vec<Duration>, Vec<Duration>) = (Vec::new(), Vec::new());
@@ -268,7 +308,12 @@ impl Bench {
         );
     }
 
-    fn alternate(&self, warmth: Warmth, rounds: usize) -> (Vec<Duration>, Vec<Duration>) {
+    fn alternate(
+        &self,
+        warmth: Warmth,
+        rounds: usize,
+        share: &Share,
+    ) -> (Vec<Duration>, Vec<Duration>) {
         let session = self.hsm.token().session().expect("a session");
         let (raw, mut echo) = (self.hsm.token().raw, Echo::start());
         let (mut floor, mut product) = (Vec::new(), Vec::new());
@@ -276,6 +321,7 @@ impl Bench {
             // Off the path: the pools fill up, and cold means that no share is cached.
             std::thread::sleep(Duration::from_micros(500));
             if warmth == Warmth::Cold {
+                let _alone = self.handles.write().expect("not poisoned");
                 self.worker.destroy_handles().expect("destroyed");
             }
             let ready = (warmth == Warmth::Hot).then(|| {
@@ -287,15 +333,33 @@ impl Bench {
             echo.round_trip();
             let bare = start.elapsed();
             left.into_iter().for_each(|object| drop(raw.destroy(session.handle(), object)));
+            let shared = self.handles.read().expect("not poisoned");
             let start = Instant::now();
-            self.product();
+            self.product(share);
             let whole = start.elapsed();
+            drop(shared);
             if round >= 10 {
                 floor.push(bare);
                 product.push(whole);
             }
         }
         (floor, product)
+    }
+}
+
+fn order<'a>(
+    hsm: &Hsm,
+    share: &'a Share,
+    to: &'a AgreementKey,
+    draft: &'a GrantDraft,
+) -> Release<'a> {
+    Release {
+        provisioned: &share.sealed,
+        provision_context: &share.under,
+        suite: hsm.suite(),
+        to,
+        context: &CONTEXT,
+        draft,
     }
 }
 

@@ -146,3 +146,76 @@ impl From<cryptoki::error::Error> for Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys as ck;
+
+    use super::*;
+
+    fn class(rv: CK_RV) -> Class {
+        Error::Returned { function: "C_Any", rv }.class()
+    }
+
+    #[test]
+    fn hsm_9_what_tokens_say_is_of_the_class_of_chapter_35() {
+        let session = [
+            ck::CKR_SESSION_HANDLE_INVALID,
+            ck::CKR_SESSION_CLOSED,
+            ck::CKR_OBJECT_HANDLE_INVALID,
+            ck::CKR_KEY_HANDLE_INVALID,
+            ck::CKR_WRAPPING_KEY_HANDLE_INVALID,
+            ck::CKR_UNWRAPPING_KEY_HANDLE_INVALID,
+            ck::CKR_USER_NOT_LOGGED_IN,
+        ];
+        let device = [
+            ck::CKR_DEVICE_REMOVED,
+            ck::CKR_TOKEN_NOT_PRESENT,
+            ck::CKR_CRYPTOKI_NOT_INITIALIZED,
+            ck::CKR_DEVICE_MEMORY,
+            ck::CKR_HOST_MEMORY,
+        ];
+        let doubtful = [ck::CKR_GENERAL_ERROR, ck::CKR_DEVICE_ERROR, ck::CKR_FUNCTION_FAILED];
+        let operator = [
+            ck::CKR_PIN_INCORRECT,
+            ck::CKR_PIN_INVALID,
+            ck::CKR_PIN_LEN_RANGE,
+            ck::CKR_PIN_EXPIRED,
+            ck::CKR_PIN_LOCKED,
+        ];
+        let client = [
+            ck::CKR_WRAPPED_KEY_INVALID,
+            ck::CKR_WRAPPED_KEY_LEN_RANGE,
+            ck::CKR_MECHANISM_PARAM_INVALID,
+            ck::CKR_DATA_LEN_RANGE,
+            ck::CKR_ENCRYPTED_DATA_INVALID,
+            ck::CKR_ARGUMENTS_BAD,
+        ];
+        assert!(session.into_iter().all(|rv| class(rv) == Class::Session));
+        assert!(device.into_iter().all(|rv| class(rv) == Class::Device));
+        assert!(doubtful.into_iter().all(|rv| class(rv) == Class::Doubtful));
+        assert!(operator.into_iter().all(|rv| class(rv) == Class::Operator));
+        assert!(client.into_iter().all(|rv| class(rv) == Class::Client));
+    }
+
+    #[test]
+    fn hsm_9_only_the_class_client_is_told_as_the_clients_fault() {
+        let told = |rv| Error::Returned { function: "C_Any", rv }.as_hsm_error();
+        assert!(told(ck::CKR_WRAPPED_KEY_INVALID).is_client_fault());
+        for rv in [
+            ck::CKR_SESSION_HANDLE_INVALID,
+            ck::CKR_DEVICE_REMOVED,
+            ck::CKR_GENERAL_ERROR,
+            ck::CKR_PIN_LOCKED,
+        ] {
+            assert!(!told(rv).is_client_fault(), "{rv:#x}");
+        }
+        let weak = Error::WeakKey { key: "share-kek", attribute: "EXTRACTABLE", must: false };
+        for error in [weak, Error::Pin, Error::KnownAnswer("a")] {
+            assert_eq!(error.class(), Class::Operator, "{error}");
+        }
+        assert_eq!(Error::OtherSuite.class(), Class::Client);
+        assert_eq!(Error::Input("a").class(), Class::Client);
+        assert_eq!(Error::UnknownKek.class(), Class::Session);
+    }
+}

@@ -5,16 +5,17 @@
 
 mod blob;
 mod lifecycle;
+mod sessions;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use cryptoki::session::Session;
 use cryptoki_sys::CK_OBJECT_HANDLE;
-use sha2::{Digest as _, Sha256};
 use split_custody_keys::p256kw::{Point, WRAPPED, kdf_input, valid_point};
-use split_custody_keys::sealed_digest;
-use split_custody_protocol::suite::{Digest, SealedShare, Signature, SuiteId};
+use split_custody_keys::{Released, sealed_digest};
+use split_custody_protocol::suite::{Digest, SealedShare, SuiteId};
 
 use crate::config::Config;
 use crate::conform;
@@ -23,6 +24,7 @@ use crate::keys::{KEYS, Key, Keyring, Kind, session_secret};
 use crate::pool::{Ephemeral, Pool};
 use crate::raw::{Mech, code};
 use crate::token::Token;
+pub use sessions::Sessions;
 
 /// A custodian's keys in a token that is open.
 pub struct Hsm {
@@ -33,6 +35,8 @@ pub struct Hsm {
     pool: Arc<Pool>,
     /// Unwrapped shares, by the digest of what the owner sealed.
     shares: Mutex<BTreeMap<Digest, CK_OBJECT_HANDLE>>,
+    /// How often the keys were looked up and verified.
+    lookups: AtomicU64,
 }
 
 struct Keys {
@@ -42,7 +46,7 @@ struct Keys {
     tls: Key,
 }
 
-/// What to re-wrap, for whom.
+/// What to release, for whom, and the grant that goes with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
     pub provisioned: &'a SealedShare,
@@ -50,18 +54,13 @@ pub struct Order<'a> {
     pub suite: SuiteId,
     pub to: &'a [u8],
     pub context: &'a Digest,
+    /// What is signed, up to the digest of the sealed share.
+    pub draft: &'a [u8],
 }
 
 /// What is left in the token of a release; destroyed once the answer is out. [HSM-3]
 #[derive(Debug, Default)]
 pub struct Leftovers(Vec<CK_OBJECT_HANDLE>);
-
-impl Leftovers {
-    /// These and those.
-    pub fn extend(&mut self, more: Self) {
-        self.0.extend(more.0);
-    }
-}
 
 impl Hsm {
     /// Makes the keys of a custodian in its token, of the first suite for which probing succeeds.
@@ -93,7 +92,8 @@ impl Hsm {
         let keys = Keys::find(&token, &config)?;
         let pool = Pool::start(&token, config.pool)?;
         let shares = Mutex::default();
-        Ok(Self { config, suite, token, keys: RwLock::new(keys), pool, shares })
+        let (keys, lookups) = (RwLock::new(keys), AtomicU64::new(1));
+        Ok(Self { config, suite, token, keys, pool, shares, lookups })
     }
 
     pub const fn suite(&self) -> SuiteId {
@@ -123,15 +123,16 @@ impl Hsm {
         self.pool.len()
     }
 
-    /// Opens what the owner sealed and seals it to a device, all inside the token. [REL-4] [HSM-4]
+    /// Opens what the owner sealed, seals it to a device, and signs the grant that names it, all
+    /// inside the token. [REL-4] [REL-14] [HSM-4]
     ///
     /// # Errors
     /// By class; after one of the class *session* everything is found again and tried once.
-    pub fn rewrap(
+    pub fn release(
         &self,
-        session: &Session,
+        sessions: &mut Sessions,
         order: &Order<'_>,
-    ) -> (Result<SealedShare, Error>, Leftovers) {
+    ) -> (Result<Released, Error>, Leftovers) {
         // [HSM-1] [HSM-9] The token never sees a point that is not one.
         let Some(to) = valid_point(order.to) else {
             return (
@@ -143,16 +144,17 @@ impl Hsm {
             return (Err(Error::OtherSuite), <_>::default()); // [REL-12]
         }
         let mut left = Leftovers::default();
-        let result = self.release(session, order, &to, &mut left);
-        match result {
-            Err(error) if error.class() == Class::Session && self.reconnect().is_ok() => {
-                (self.release(session, order, &to, &mut left), left)
-            }
-            result => (result.map_err(|error| self.judged(error)), left),
-        }
+        let sealed = self.once_more(|| self.rewrap(&sessions.work, order, &to, &mut left));
+        let released = sealed.and_then(|sealed| {
+            let digest = sealed_digest(&sealed);
+            let parts = [order.draft, digest.as_bytes()];
+            let signature = self.sign(sessions, Kind::Grant, &parts)?; // [REL-14]
+            Ok(Released { sealed, signature })
+        });
+        (released, left)
     }
 
-    fn release(
+    fn rewrap(
         &self,
         session: &Session,
         order: &Order<'_>,
@@ -225,33 +227,20 @@ impl Hsm {
         self.token.raw.unwrap(session.handle(), mech, by, wrapped, &template)
     }
 
-    /// Signs a message with the grant key. ES256.
-    pub fn sign_grant(&self, session: &Session, message: &[u8]) -> Result<Signature, Error> {
-        self.sign(session, Kind::Grant, message)
-    }
-
-    /// Signs a message of a TLS handshake.
-    pub fn sign_tls(&self, session: &Session, message: &[u8]) -> Result<Signature, Error> {
-        self.sign(session, Kind::Tls, message)
-    }
-
-    fn sign(&self, session: &Session, kind: Kind, message: &[u8]) -> Result<Signature, Error> {
-        let sign = || {
-            let keys = self.keys();
-            let key = if kind == Kind::Grant { keys.grant.handle } else { keys.tls.handle };
-            let (mech, digest) = (self.token.table.mechanisms.ecdsa, Sha256::digest(message));
-            let signature = self.token.raw.sign(session.handle(), mech, key, &digest)?;
-            let signature = signature.try_into().map(Signature::new);
-            signature.map_err(|_| Error::KnownAnswer("length of a signature"))
+    /// Does it, and after an error of the class *session* once more, with keys that were found and
+    /// verified again. What stops that is the error: a weak key is not told as a lost session.
+    fn once_more<T>(&self, mut what: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        let result = match what() {
+            Err(error) if error.class() == Class::Session => {
+                self.reconnect().and_then(|()| what()) // [HSM-6]
+            }
+            result => result,
         };
-        match sign() {
-            Err(error) if error.class() == Class::Session && self.reconnect().is_ok() => sign(),
-            result => result.map_err(|error| self.judged(error)),
-        }
+        result.map_err(|error| self.judged(error))
     }
 
     /// Destroys what a release left behind; what is gone already is what was wanted. [HSM-3]
-    pub fn clean(&self, session: &Session, left: Leftovers) {
+    fn clean(&self, session: &Session, left: Leftovers) {
         for object in left.0 {
             let _ = self.token.raw.destroy(session.handle(), object);
         }
@@ -295,6 +284,7 @@ impl Hsm {
     fn find_again(&self) -> Result<(), Error> {
         let keys = Keys::find(&self.token, &self.config)?;
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        self.lookups.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 

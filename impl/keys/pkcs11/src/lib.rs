@@ -23,7 +23,7 @@ mod worker;
 
 pub use config::{Config, find_softhsm};
 pub use error::{Class, Error};
-pub use hsm::{Hsm, Leftovers, Order};
+pub use hsm::{Hsm, Leftovers, Order, Sessions};
 pub use keys::{KEYS, Kind};
 pub use pin::PinSource;
 pub use raw::{Attr, Mech, Raw, code};

@@ -271,7 +271,22 @@ impl Raw {
         key: CK_OBJECT_HANDLE,
         data: &[u8],
     ) -> Result<Vec<u8>, Error> {
-        with(Mech::Plain(mech), |mech| call!(self.C_SignInit(session, mech, key)))?;
+        self.begin_sign(session, mech, key)?;
+        self.end_sign(session, data)
+    }
+
+    /// The first half of [`Raw::sign`].
+    pub fn begin_sign(
+        &self,
+        session: CK_SESSION_HANDLE,
+        mech: CK_ULONG,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<(), Error> {
+        with(Mech::Plain(mech), |mech| call!(self.C_SignInit(session, mech, key)))
+    }
+
+    /// The second half; whatever it says, the session has no signature begun any more.
+    pub fn end_sign(&self, session: CK_SESSION_HANDLE, data: &[u8]) -> Result<Vec<u8>, Error> {
         let mut out = vec![0; 512];
         let mut length = out.len() as CK_ULONG;
         let (data, count) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);

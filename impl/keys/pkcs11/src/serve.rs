@@ -9,12 +9,13 @@ use std::os::unix::process::parent_id;
 use std::sync::Arc;
 use std::time::Duration;
 
+use split_custody_keys::Released;
 use split_custody_protocol::suite::{Digest, SealedShare, SuiteId};
 
 use crate::config::Config;
 use crate::error::{Class, Error};
-use crate::hsm::{Hsm, Leftovers, Order};
-use crate::wire::{Ask, EAGER, Said, look, receive_after, send};
+use crate::hsm::{Hsm, Leftovers, Order, Sessions};
+use crate::wire::{Ask, Lane, Said};
 use crate::worker::LANES;
 
 /// Serves the lanes that the environment names until all of them end.
@@ -26,7 +27,7 @@ pub fn serve(config: Config) -> Result<(), Error> {
     let numbers: Option<Vec<i32>> = lanes.split(',').map(|number| number.parse().ok()).collect();
     let numbers = numbers.filter(|numbers| numbers.iter().all(|number| *number > 2));
     let numbers = numbers.ok_or(Error::Input("a worker is started by its custodian alone"))?;
-    let mut streams: Vec<UnixStream> = numbers.into_iter().map(lane).collect();
+    let mut lanes: Vec<_> = numbers.into_iter().map(lane).collect();
     end_with_custodian();
     let hsm = match Hsm::open(config) {
         Ok(hsm) => Arc::new(hsm),
@@ -36,20 +37,20 @@ pub fn serve(config: Config) -> Result<(), Error> {
                 Class::Operator => Said::Operator,
                 _ => Said::Failed,
             };
-            if let Some(first) = streams.first_mut() {
-                let _ = send(first, said as u8, &[error.to_string().as_bytes()]);
+            if let Some(first) = lanes.first_mut() {
+                let _ = first.send(said as u8, &[error.to_string().as_bytes()]);
             }
             return Err(error);
         }
     };
-    if let Some(first) = streams.first_mut() {
-        let _ = send(first, Said::Done as u8, &[]);
+    if let Some(first) = lanes.first_mut() {
+        let _ = first.send(Said::Done as u8, &[]);
     }
-    let threads: Vec<_> = streams
+    let threads: Vec<_> = lanes
         .into_iter()
-        .map(|stream| {
+        .map(|lane| {
             let hsm = Arc::clone(&hsm);
-            std::thread::spawn(move || attend(&hsm, stream))
+            std::thread::spawn(move || attend(&hsm, lane))
         })
         .collect();
     threads.into_iter().for_each(|thread| {
@@ -69,31 +70,24 @@ fn end_with_custodian() {
     });
 }
 
-/// One lane: a session of its own, one request after the other.
-fn attend(hsm: &Hsm, mut stream: UnixStream) {
-    let Ok(mut session) = hsm.token().session() else { return };
-    let mut left = Leftovers::default();
-    // The signature over a grant follows its re-wrap at once: it is looked for before what the
-    // re-wrap left is destroyed, so it waits for nothing.
-    let mut eager = Duration::ZERO;
-    while let Ok(first) = look(&mut stream, eager) {
-        if first.is_none() {
-            hsm.clean(&session, std::mem::take(&mut left)); // [HSM-3]
-        }
-        let Ok((head, fields)) = receive_after(first, &mut stream) else { break };
-        eager = if head == Ask::Rewrap as u8 { EAGER } else { Duration::ZERO };
-        let (result, more) = match Ask::of(head) {
-            Some(ask) => answer(hsm, &session, ask, &fields),
+/// One lane: sessions of its own, one request after the other.
+fn attend(hsm: &Hsm, mut lane: Lane<UnixStream>) {
+    let Ok(mut sessions) = hsm.sessions() else { return };
+    hsm.rest(&mut sessions, Leftovers::default());
+    while let Ok((head, fields)) = lane.receive() {
+        let (result, left) = match Ask::of(head) {
+            Some(ask) => answer(hsm, &mut sessions, ask, &fields),
             None => (Err(Error::Input("unknown request")), Leftovers::default()),
         };
         let sent = match &result {
             Ok(fields) => {
                 let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
-                send(&mut stream, Said::Done as u8, &fields)
+                lane.send(Said::Done as u8, &fields)
             }
-            Err(error) => send(&mut stream, said(error) as u8, &[]),
+            Err(error) => lane.send(said(error) as u8, &[]),
         };
-        left.extend(more);
+        // The custodian wakes up where its answer was written: it goes first.
+        std::thread::yield_now();
         if sent.is_err() {
             break;
         }
@@ -102,13 +96,14 @@ fn attend(hsm: &Hsm, mut stream: UnixStream) {
             match error.class() {
                 // Restart is recovery: the custodian starts another worker when it needs one.
                 Class::Device | Class::Operator | Class::Doubtful => std::process::exit(1),
-                Class::Session => match hsm.token().session() {
-                    Ok(fresh) => session = fresh,
+                Class::Session => match hsm.sessions() {
+                    Ok(fresh) => sessions = fresh,
                     Err(_) => return,
                 },
                 Class::Client => {}
             }
         }
+        hsm.rest(&mut sessions, left); // Nobody waits for it.
     }
 }
 
@@ -122,12 +117,7 @@ const fn said(error: &Error) -> Said {
 
 type Answer = Result<Vec<Vec<u8>>, Error>;
 
-fn answer(
-    hsm: &Hsm,
-    session: &cryptoki::session::Session,
-    ask: Ask,
-    fields: &[Vec<u8>],
-) -> (Answer, Leftovers) {
+fn answer(hsm: &Hsm, sessions: &mut Sessions, ask: Ask, fields: &[Vec<u8>]) -> (Answer, Leftovers) {
     let alone = |answer: Answer| (answer, Leftovers::default());
     match (ask, fields) {
         (Ask::Hello, []) => {
@@ -136,7 +126,7 @@ fn answer(
             fields.extend(points.iter().map(|point| point.to_vec()));
             alone(Ok(fields))
         }
-        (Ask::Rewrap, [sealed, provision, suite, to, context]) => {
+        (Ask::Release, [sealed, provision, suite, to, context, draft]) => {
             let order = (
                 SealedShare::new(sealed.clone()),
                 provision[..].try_into().map(Digest::new),
@@ -146,22 +136,25 @@ fn answer(
             let (Some(provisioned), Ok(provision_context), Ok(suite), Ok(context)) = &order else {
                 return alone(Err(Error::Input("a field of another length")));
             };
-            let order = Order { provisioned, provision_context, suite: *suite, to, context };
-            let (result, left) = hsm.rewrap(session, &order);
-            (result.map(|sealed| vec![sealed.as_bytes().to_vec()]), left)
+            let order = Order { provisioned, provision_context, suite: *suite, to, context, draft };
+            let (result, left) = hsm.release(sessions, &order);
+            let fields = |released: Released| {
+                vec![released.sealed.as_bytes().to_vec(), released.signature.as_bytes().to_vec()]
+            };
+            (result.map(fields), left)
         }
         (Ask::SignGrant, [message]) => {
-            alone(hsm.sign_grant(session, message).map(|s| vec![s.as_bytes().to_vec()]))
+            alone(hsm.sign_grant(sessions, message).map(|s| vec![s.as_bytes().to_vec()]))
         }
         (Ask::SignTls, [message]) => {
-            alone(hsm.sign_tls(session, message).map(|s| vec![s.as_bytes().to_vec()]))
+            alone(hsm.sign_tls(sessions, message).map(|s| vec![s.as_bytes().to_vec()]))
         }
         (Ask::DestroyHandles, []) => alone(hsm.destroy_handles().map(|()| Vec::new())),
         _ => alone(Err(Error::Input("a request with other fields"))),
     }
 }
 
-fn lane(number: i32) -> UnixStream {
+fn lane(number: i32) -> Lane<UnixStream> {
     // SAFETY: the custodian made these descriptors for this process and names each once.
-    UnixStream::from(unsafe { OwnedFd::from_raw_fd(number) })
+    Lane::new(UnixStream::from(unsafe { OwnedFd::from_raw_fd(number) }))
 }

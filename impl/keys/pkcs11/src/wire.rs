@@ -4,17 +4,12 @@
 //! says what it is, then fields, each after its length of two bytes.
 
 use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
-
-/// How long an end looks for the next frame before it sleeps: a re-wrap and some.
-pub const EAGER: Duration = Duration::from_micros(400);
 
 /// What a worker is asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ask {
     Hello = 1,
-    Rewrap = 2,
+    Release = 2,
     SignGrant = 3,
     SignTls = 4,
     DestroyHandles = 5,
@@ -22,7 +17,8 @@ pub enum Ask {
 
 impl Ask {
     pub fn of(byte: u8) -> Option<Self> {
-        let all = [Self::Hello, Self::Rewrap, Self::SignGrant, Self::SignTls, Self::DestroyHandles];
+        let all =
+            [Self::Hello, Self::Release, Self::SignGrant, Self::SignTls, Self::DestroyHandles];
         all.into_iter().find(|ask| *ask as u8 == byte)
     }
 }
@@ -64,63 +60,67 @@ pub fn frame(head: u8, fields: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// Sends a frame in one write.
-pub fn send(to: &mut impl Write, head: u8, fields: &[&[u8]]) -> io::Result<()> {
-    to.write_all(&frame(head, fields))
+/// One end of a lane: a frame leaves in one write and comes, as a rule, in one read.
+#[derive(Debug)]
+pub struct Lane<S> {
+    stream: S,
+    /// What was read and not yet taken.
+    held: Vec<u8>,
 }
 
-/// The next frame: its head and its fields.
-pub fn receive(from: &mut impl Read) -> io::Result<(u8, Vec<Vec<u8>>)> {
-    let mut length = [0; 4];
-    from.read_exact(&mut length)?;
-    let length = u32::from_le_bytes(length) as usize;
-    let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not a frame");
-    if length == 0 || length > CAP {
-        return Err(malformed());
+/// A frame: its head and its fields.
+pub type Frame = (u8, Vec<Vec<u8>>);
+
+impl<S> Lane<S> {
+    pub const fn new(stream: S) -> Self {
+        Self { stream, held: Vec::new() }
     }
-    let mut bytes = vec![0; length];
-    from.read_exact(&mut bytes)?;
-    let (head, mut rest) = bytes.split_first().ok_or_else(malformed)?;
-    let mut fields = Vec::new();
-    while !rest.is_empty() {
-        let (length, after) = rest.split_first_chunk::<2>().ok_or_else(malformed)?;
-        let (field, after) =
-            after.split_at_checked(u16::from_le_bytes(*length).into()).ok_or_else(malformed)?;
-        fields.push(field.to_vec());
-        rest = after;
+
+    pub const fn stream(&self) -> &S {
+        &self.stream
     }
-    Ok((*head, fields))
 }
 
-/// Looks for the next frame without sleeping, for a while: waking up costs more than a signature.
-/// It yields at every look, so nobody who has work waits for it. Gives the frame's first byte.
-pub fn look(stream: &mut UnixStream, eager: Duration) -> io::Result<Option<[u8; 1]>> {
-    let (start, mut first) = (Instant::now(), [0; 1]);
-    stream.set_nonblocking(true)?;
-    let looked = loop {
-        match stream.read(&mut first) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if start.elapsed() >= eager {
-                    break Ok(None);
-                }
-                std::thread::yield_now();
+impl<S: Read + Write> Lane<S> {
+    /// Sends a frame.
+    pub fn send(&mut self, head: u8, fields: &[&[u8]]) -> io::Result<()> {
+        self.stream.write_all(&frame(head, fields))
+    }
+
+    /// The next frame.
+    pub fn receive(&mut self) -> io::Result<Frame> {
+        let mut bytes = [0; 2048];
+        loop {
+            if let Some(frame) = self.take()? {
+                return Ok(frame);
             }
-            Ok(0) => break Err(io::ErrorKind::UnexpectedEof.into()),
-            result => break result.map(|_| Some(first)),
+            match self.stream.read(&mut bytes)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => self.held.extend(bytes.iter().take(read)),
+            }
         }
-    };
-    stream.set_nonblocking(false)?;
-    looked
-}
+    }
 
-/// The next frame, of which [`look`] may have seen the first byte.
-pub fn receive_after(
-    first: Option<[u8; 1]>,
-    stream: &mut UnixStream,
-) -> io::Result<(u8, Vec<Vec<u8>>)> {
-    match first {
-        Some(first) => receive(&mut first.as_slice().chain(stream)),
-        None => receive(stream),
+    /// The frame that is held whole, if one is.
+    fn take(&mut self) -> io::Result<Option<Frame>> {
+        let Some((length, rest)) = self.held.split_first_chunk() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not a frame");
+        if length == 0 || length > CAP {
+            return Err(malformed());
+        }
+        let Some((bytes, _)) = rest.split_at_checked(length) else { return Ok(None) };
+        let (head, mut rest) = bytes.split_first().ok_or_else(malformed)?;
+        let (head, mut fields) = (*head, Vec::new());
+        while !rest.is_empty() {
+            let (length, after) = rest.split_first_chunk().ok_or_else(malformed)?;
+            let (field, after) =
+                after.split_at_checked(u16::from_le_bytes(*length).into()).ok_or_else(malformed)?;
+            fields.push(field.to_vec());
+            rest = after;
+        }
+        self.held.drain(..4 + length);
+        Ok(Some((head, fields)))
     }
 }
 
@@ -128,27 +128,41 @@ const CAP: usize = 1 << 17;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
+
+    fn received(bytes: &[u8]) -> io::Result<Frame> {
+        Lane::new(io::Cursor::new(bytes.to_vec())).receive()
+    }
 
     #[test]
     fn hsm_11_frames_read_back_and_malformed_ones_are_refused() {
         let bytes = frame(2, &[b"one", b"", b"three"]);
-        let (head, fields) = receive(&mut &bytes[..]).unwrap();
-        assert_eq!((head, fields), (2, vec![b"one".to_vec(), Vec::new(), b"three".to_vec()]));
-        assert!(receive(&mut &bytes[..bytes.len() - 1]).is_err());
-        let (mut one, mut other) = UnixStream::pair().unwrap();
-        for eager in [Duration::ZERO, Duration::from_secs(5)] {
-            one.write_all(&bytes).unwrap();
-            let first = look(&mut other, eager).unwrap();
-            assert_eq!(receive_after(first, &mut other).unwrap().1.len(), 3);
+        let fields = vec![b"one".to_vec(), Vec::new(), b"three".to_vec()];
+        assert_eq!(received(&bytes).unwrap(), (2, fields));
+        for short in 0..bytes.len() {
+            assert!(received(&bytes[..short]).is_err(), "{short} bytes");
         }
-        assert_eq!(look(&mut other, Duration::ZERO).unwrap(), None);
-        let late = std::thread::spawn(move || receive_after(None, &mut other));
-        std::thread::sleep(Duration::from_millis(20));
-        one.write_all(&bytes).unwrap();
-        assert_eq!(late.join().unwrap().unwrap().0, 2);
         for bad in [&[0, 0, 0, 0][..], &[255, 255, 255, 255, 1], &[3, 0, 0, 0, 2, 9, 0]] {
-            assert!(receive(&mut &*bad).is_err());
+            assert!(received(bad).is_err());
         }
+    }
+
+    #[test]
+    fn hsm_11_frames_that_come_in_pieces_or_together_are_told_apart() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let (mut one, mut other) = (Lane::new(one), Lane::new(other));
+        let long = vec![7; 60_000];
+        one.send(3, &[&long]).unwrap();
+        one.send(4, &[]).unwrap();
+        assert_eq!(other.receive().unwrap(), (3, vec![long]));
+        assert_eq!(other.receive().unwrap(), (4, Vec::new()));
+        let bytes = frame(5, &[b"late"]);
+        let late = std::thread::spawn(move || other.receive());
+        for byte in bytes {
+            one.stream.write_all(&[byte]).unwrap();
+        }
+        assert_eq!(late.join().unwrap().unwrap(), (5, vec![b"late".to_vec()]));
     }
 }

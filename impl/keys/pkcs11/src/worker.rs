@@ -15,14 +15,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use split_custody_keys::p256kw::{Profile, valid_point};
-use split_custody_keys::{Custody, HsmError, KekPublic, Outage};
-use split_custody_protocol::suite::{
-    AgreementKey, Digest, SealedShare, Signature, SuiteId, VerifyKey,
-};
+use split_custody_keys::{Custody, HsmError, KekPublic, Outage, Release, Released};
+use split_custody_protocol::suite::{SealedShare, Signature, SuiteId, VerifyKey};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::wire::{Ask, EAGER, Said, look, receive, receive_after, send};
+use crate::wire::{self, Ask, Said};
 
 /// How a worker is started: a program that ends up in [`crate::serve()`], with its lanes in the
 /// environment under [`LANES`].
@@ -47,7 +45,7 @@ pub struct WorkerCustody {
 
 /// A connection to the worker of one number.
 struct Lane {
-    stream: UnixStream,
+    wire: wire::Lane<UnixStream>,
     number: u64,
 }
 
@@ -129,7 +127,7 @@ impl WorkerCustody {
         }
         let mut lane = self.lane();
         let running = self.ensure(&mut lane)?;
-        let result = exchange(&mut running.stream, ask, fields);
+        let result = exchange(&mut running.wire, ask, fields);
         let number = running.number;
         match result {
             Ok((Said::Done, fields)) => Ok(fields),
@@ -190,7 +188,7 @@ impl WorkerCustody {
         if worker.child.is_some()
             && let Some(stream) = worker.spare.pop()
         {
-            return Ok(Lane { stream, number: worker.number });
+            return Ok(Lane { wire: wire::Lane::new(stream), number: worker.number });
         }
         self.start_worker(worker).inspect_err(|_| worker.failed = Some(Instant::now()))
     }
@@ -204,22 +202,23 @@ impl WorkerCustody {
             spawned.map_err(|_| HsmError::Unavailable("no worker starts"))?;
         worker.child = Some(child);
         // INVARIANT: a configuration has a lane.
-        let mut stream = streams.remove(0);
-        let began = stream
+        let mut wire = wire::Lane::new(streams.remove(0));
+        let began = wire
+            .stream()
             .set_read_timeout(Some(START))
-            .and_then(|()| receive(&mut stream))
+            .and_then(|()| wire.receive())
             .map(|(head, fields)| (Said::of(head), fields));
         match began {
             Ok((Some(Said::Done), _)) => {
                 let deadline = Some(self.config.deadline());
-                let all = std::iter::once(&stream).chain(&streams);
+                let all = std::iter::once(wire.stream()).chain(&streams);
                 for stream in all {
                     let set = stream.set_read_timeout(deadline);
                     set.map_err(|_| HsmError::Unavailable("no deadline can be set"))?;
                 }
                 worker.spare = streams;
                 worker.told.clear();
-                Ok(Lane { stream, number: worker.number })
+                Ok(Lane { wire, number: worker.number })
             }
             Ok((said, fields)) => {
                 let told = fields.first().map(|text| String::from_utf8_lossy(text).into_owned());
@@ -271,13 +270,12 @@ impl Drop for Worker {
 
 /// One request within the deadline of the stream.
 fn exchange(
-    stream: &mut UnixStream,
+    wire: &mut wire::Lane<UnixStream>,
     ask: Ask,
     fields: &[&[u8]],
 ) -> io::Result<(Said, Vec<Vec<u8>>)> {
-    send(stream, ask as u8, fields)?;
-    let first = look(stream, EAGER)?;
-    let (head, fields) = receive_after(first, stream)?;
+    wire.send(ask as u8, fields)?;
+    let (head, fields) = wire.receive()?;
     let said = Said::of(head).ok_or(io::ErrorKind::InvalidData)?;
     Ok((said, fields))
 }
@@ -292,14 +290,8 @@ impl Public {
 }
 
 impl Custody for WorkerCustody {
-    fn rewrap(
-        &self,
-        provisioned: &SealedShare,
-        provision_context: &Digest,
-        suite: SuiteId,
-        to: &AgreementKey,
-        context: &Digest,
-    ) -> Result<SealedShare, HsmError> {
+    fn release(&self, order: &Release<'_>) -> Result<Released, HsmError> {
+        let Release { provisioned, provision_context, suite, to, context, draft } = *order;
         // [HSM-1] [HSM-9] What is the client's fault never reaches the worker.
         if Profile::of(suite).is_none() || suite != self.public.kek.suite() {
             return Err(HsmError::SuiteNotImplemented(suite.value()));
@@ -311,10 +303,16 @@ impl Custody for WorkerCustody {
             &suite.value().to_be_bytes(),
             to.as_bytes(),
             context.as_bytes(),
+            draft.as_bytes(),
         ];
-        let said = self.call(Ask::Rewrap, &fields)?;
-        let sealed = said.into_iter().next().and_then(SealedShare::new);
-        sealed.ok_or(HsmError::Unavailable("its worker answers nonsense"))
+        let said = self.call(Ask::Release, &fields)?; // [REL-14] One request, one answer.
+        let released = match said.as_slice() {
+            [sealed, signature] => SealedShare::new(sealed.clone())
+                .zip(signature[..].try_into().ok().map(Signature::new)),
+            _ => None,
+        };
+        let released = released.map(|(sealed, signature)| Released { sealed, signature });
+        released.ok_or(HsmError::Unavailable("its worker answers nonsense"))
     }
 
     fn sign(&self, message: &[u8]) -> Result<Signature, HsmError> {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Module, SET, deal_to};
+use common::{Module, SET, ask, deal_to, rewrap};
 use split_custody_keys::p256kw::Profile;
 use split_custody_keys::{ByteSuite, Custody, Dealing, Dek, Recipient, provision_context};
 use split_custody_pkcs11::{Hsm, conform};
@@ -82,8 +82,7 @@ fn hsm_4_compromised_host_takes_its_own_share_and_attributes_close_only_some_way
         let mut host = ByteSuite::new();
         let (secret, own) = host.generate(suite, 0);
         let context = Digest::new([1; 32]);
-        let sealed =
-            custody.rewrap(&dealt.sealed.sealed, &dealt.context, suite, &own, &context).unwrap();
+        let sealed = rewrap(&*custody, &dealt, suite, &own, &context).unwrap();
         let share = host.open_share(suite, secret, &context, &sealed).unwrap();
         let alone = host.combine(&[(ShareIndex::new(1), share)]).unwrap();
         assert_eq!(host.with_dek(alone, |bytes| bytes == dealt.dek.expose()), Some(true));
@@ -121,8 +120,8 @@ fn qrm_3_share_of_one_compromised_host_gives_no_dek_when_two_are_needed() {
         let (secret, key): (_, AgreementKey) = host.generate(suite, 0);
         let context = Digest::new([1; 32]);
         let under = provision_context(&manifest, &SET, dealt.custodian, dealt.index, &dealt.kek);
-        let sealed = custody.rewrap(&dealt.sealed, &under, suite, &key, &context).unwrap();
-        (dealt.index, host.open_share(suite, secret, &context, &sealed).unwrap())
+        let released = ask(custody, &dealt.sealed, &under, suite, &key, &context).unwrap();
+        (dealt.index, host.open_share(suite, secret, &context, &released.sealed).unwrap())
     };
     let commitment = dek.commitment(weights, version);
     let stolen = take(taken, 0, &mut host);

@@ -4,7 +4,7 @@ mod common;
 
 use std::thread;
 
-use common::{CONTEXT, Dealt, Module, SET, backends, deal_to};
+use common::{CONTEXT, Dealt, Module, SET, ask, backends, deal_to, rewrap};
 use split_custody_keys::{ByteSuite, Custody, HsmError, verify};
 use split_custody_protocol::Suite;
 use split_custody_protocol::ids::{CustodianId, ShareIndex};
@@ -20,16 +20,6 @@ fn worker() {
 #[ignore = "makes the tokens of the other tests"]
 fn init() {
     common::init_as_child();
-}
-
-fn rewrap(
-    custody: &dyn Custody,
-    dealt: &Dealt,
-    suite: SuiteId,
-    to: &AgreementKey,
-    context: &Digest,
-) -> Result<SealedShare, HsmError> {
-    custody.rewrap(&dealt.sealed.sealed, &dealt.context, suite, to, context)
 }
 
 /// Releases to a device, which opens the share and finds the owner's commitment.
@@ -99,13 +89,13 @@ fn hsm_5_share_of_another_key_context_or_form_does_not_open() {
         let (_, key) = ByteSuite::new().generate(suite, 0);
         let elsewhere = Digest::new([9; 32]);
         let sealed = &dealt.sealed.sealed;
-        let refused = custody.rewrap(sealed, &elsewhere, suite, &key, &CONTEXT);
+        let refused = ask(&*custody, sealed, &elsewhere, suite, &key, &CONTEXT);
         assert!(refused.is_err(), "{name}: another provision context");
         for at in [0, 1, 40, 66, 106] {
             let mut bytes = sealed.as_bytes().to_vec();
             bytes[at] ^= 1;
             let bent = SealedShare::new(bytes).unwrap();
-            let refused = custody.rewrap(&bent, &dealt.context, suite, &key, &CONTEXT);
+            let refused = ask(&*custody, &bent, &dealt.context, suite, &key, &CONTEXT);
             assert!(refused.is_err(), "{name}: byte {at}");
         }
         released(&*custody, &dealt, &CONTEXT);
@@ -199,4 +189,23 @@ fn hsm_11_threads_share_the_lanes_of_a_backend() {
             }
         });
     }
+}
+
+#[test]
+fn hsm_11_no_lane_hears_the_answer_of_another() {
+    let Some(mut bench) = Module::SoftHsm.bench() else { return };
+    bench.change(|config| config.lanes = 4);
+    let custody = bench.worker();
+    thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let custody = &custody;
+            scope.spawn(move || {
+                for round in 0..200u8 {
+                    let message = [thread, round];
+                    let signature = custody.sign(&message).unwrap();
+                    assert_eq!(verify(&custody.grant_public(), &message, &signature), Ok(()));
+                }
+            });
+        }
+    });
 }

@@ -4,10 +4,13 @@ mod common;
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Bench, CONTEXT, Dealt, Module, deal_to};
+use common::{Bench, CONTEXT, Dealt, Module, ask, deal_to, rewrap};
 use split_custody_keys::{ByteSuite, Custody, HsmError};
 use split_custody_pkcs11::{Hsm, Kind, Token, WorkerCustody, code};
 use split_custody_protocol::Suite;
@@ -28,7 +31,7 @@ fn init() {
 fn release(custody: &WorkerCustody, dealt: &Dealt) -> Result<SealedShare, HsmError> {
     let (mut device, suite) = (ByteSuite::new(), custody.kek_public().suite());
     let (secret, key) = device.generate(suite, 0);
-    let sealed = custody.rewrap(&dealt.sealed.sealed, &dealt.context, suite, &key, &CONTEXT)?;
+    let sealed = rewrap(custody, dealt, suite, &key, &CONTEXT)?;
     device.open_share(suite, secret, &CONTEXT, &sealed).expect("what is released opens");
     Ok(sealed)
 }
@@ -68,7 +71,7 @@ fn hsm_11_module_that_hangs_is_ended_at_the_deadline() {
     let Some(mut bench) = Module::SoftHsm.bench() else { return };
     bench.change(|config| config.deadline_ms = 300);
     let custody = bench.worker();
-    let dealt = deal_to(&*custody);
+    let dealt = Arc::new(deal_to(&*custody));
     release(&custody, &dealt).unwrap();
     let pid = custody.worker_pid().unwrap();
     signal(pid, "-STOP");
@@ -78,7 +81,15 @@ fn hsm_11_module_that_hangs_is_ended_at_the_deadline() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let start = Instant::now();
-    assert_eq!(release(&custody, &dealt), Err(HsmError::Deadline));
+    let (told, asked) = channel();
+    let (asks, shared) = (Arc::clone(&custody), Arc::clone(&dealt));
+    thread::spawn(move || told.send(release(&asks, &shared)));
+    // Without a deadline nobody would ever answer.
+    let answered = asked.recv_timeout(Duration::from_secs(20));
+    if answered.is_err() {
+        signal(pid, "-KILL");
+    }
+    assert_eq!(answered, Ok(Err(HsmError::Deadline)));
     assert!(start.elapsed() >= Duration::from_millis(300));
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "it is gone");
     recovers(&custody, &dealt);
@@ -149,7 +160,7 @@ fn hsm_9_bad_input_never_ends_the_worker() {
         let mut bytes = dealt.sealed.sealed.as_bytes().to_vec();
         bytes[at] ^= 0x10;
         let bent = SealedShare::new(bytes).unwrap();
-        let refused = custody.rewrap(&bent, &dealt.context, suite, &key, &CONTEXT);
+        let refused = ask(&*custody, &bent, &dealt.context, suite, &key, &CONTEXT);
         assert!(refused.is_err_and(HsmError::is_client_fault), "byte {at}");
     }
     release(&custody, &dealt).unwrap();

@@ -9,12 +9,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::{available_parallelism, sleep};
 use std::time::Duration;
 
+use split_custody_keys::Released;
 use split_custody_protocol::effect::{
     Anchor, CustodianAnswer, CustodianEffect, Transaction, Verdict,
 };
 use split_custody_protocol::ids::{LogIndex, ShareIndex, ShareSetId, Ticket};
-use split_custody_protocol::suite::{AgreementKey, Digest, SealedShare, Signature, SuiteId};
+use split_custody_protocol::suite::{AgreementKey, Digest, Signature, SuiteId};
 use split_custody_protocol::wire::evidence::Evidence;
+use split_custody_protocol::wire::grant::GrantDraft;
 
 use crate::effects::lane::{Lane, Queue};
 use crate::effects::{Answers, Effects, Promise};
@@ -49,25 +51,26 @@ pub struct AnchorFailed;
 
 /// The custodian's keys. Called from several threads.
 pub trait CustodyKeys: Send + Sync + 'static {
-    /// Unwraps the share and seals it to the device key. [REL-4]
-    fn rewrap(&self, order: &RewrapOrder) -> Result<SealedShare, Outage>;
+    /// Unwraps the share, seals it to the device key, and signs the grant. [REL-4] [REL-14]
+    fn release(&self, order: &ReleaseOrder) -> Result<Released, Outage>;
 
-    /// Signs with the grant key.
+    /// Signs with the grant key what is no grant.
     fn sign(&self, message: &[u8]) -> Result<Signature, Outage>;
 
-    /// Destroys cached handles of unwrapped shares; no `rewrap` runs meanwhile. Tried again until
+    /// Destroys cached handles of unwrapped shares; no `release` runs meanwhile. Tried again until
     /// it succeeds. [REV-7]
     fn destroy_handles(&self) -> Result<(), Outage>;
 }
 
-/// What to re-wrap, to whom, under what.
+/// What to release, to whom, under what, with which grant.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RewrapOrder {
+pub struct ReleaseOrder {
     pub set: ShareSetId,
     pub index: ShareIndex,
     pub suite: SuiteId,
     pub to: AgreementKey,
     pub context: Digest,
+    pub draft: GrantDraft,
 }
 
 /// The keys cannot be used now.
@@ -147,7 +150,7 @@ where
             E::DestroyHandles => self.orders.put(OrderJob::DestroyHandles(promise)),
             // INVARIANT: exports are answered by the driver; one that comes here has failed.
             E::Export { .. } => drop(promise),
-            E::Appraise { .. } | E::Rewrap { .. } | E::Sign { .. } => {
+            E::Appraise { .. } | E::Release { .. } | E::Sign { .. } => {
                 self.pool.put(PoolJob { effect, promise });
             }
         }
@@ -161,7 +164,7 @@ const fn on_failure(effect: &CustodianEffect) -> Option<CustodianAnswer> {
         E::Export { .. } => CustodianAnswer::ExportFailed,
         E::Appraise { .. } => CustodianAnswer::Rejected,
         E::Commit(_) => CustodianAnswer::Unknown,
-        E::Rewrap { .. } | E::Sign { .. } => CustodianAnswer::HsmFailed,
+        E::Release { .. } | E::Sign { .. } => CustodianAnswer::HsmFailed,
         E::Reread { .. } | E::Anchor(_) | E::DestroyHandles => return None,
     })
 }
@@ -239,7 +242,7 @@ impl From<CommitOutcome> for CustodianAnswer {
 struct Executor {
     keys: Arc<dyn CustodyKeys>,
     appraiser: Arc<dyn Appraiser>,
-    /// Shared by re-wraps, held alone while handles are destroyed: a re-wrap under way would
+    /// Shared by releases, held alone while handles are destroyed: a release under way would
     /// otherwise leave a handle behind that was said to be destroyed. [REV-7]
     handles: RwLock<()>,
 }
@@ -252,8 +255,8 @@ impl Executor {
         use CustodianEffect as E;
         let answer = match effect {
             E::Appraise { evidence } => self.appraise(&evidence),
-            E::Rewrap { set, index, suite, to, context } => {
-                self.rewrap(&RewrapOrder { set, index, suite, to, context })
+            E::Release { set, index, suite, to, context, draft } => {
+                self.release(&ReleaseOrder { set, index, suite, to, context, draft })
             }
             E::Sign { message } => self.sign(&message),
             E::Export { .. }
@@ -270,10 +273,10 @@ impl Executor {
         verdict.map_or(CustodianAnswer::Rejected, CustodianAnswer::Appraised)
     }
 
-    fn rewrap(&self, order: &RewrapOrder) -> CustodianAnswer {
+    fn release(&self, order: &ReleaseOrder) -> CustodianAnswer {
         let _shared = self.handles.read().unwrap_or_else(PoisonError::into_inner);
-        match self.keys.rewrap(order) {
-            Ok(sealed) => CustodianAnswer::Rewrapped(sealed),
+        match self.keys.release(order) {
+            Ok(Released { sealed, signature }) => CustodianAnswer::Released { sealed, signature },
             Err(Outage) => CustodianAnswer::HsmFailed,
         }
     }

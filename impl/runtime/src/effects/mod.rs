@@ -13,7 +13,7 @@ mod soft;
 #[cfg(test)]
 mod tests;
 
-pub use custodian::{AnchorFailed, Outage, RewrapOrder};
+pub use custodian::{AnchorFailed, Outage, ReleaseOrder};
 pub use custodian::{Appraiser, CommitOutcome, CommitStore, CustodianEffects, CustodyKeys};
 pub use device::{Cancel, DeviceBackend, DeviceEffects, PlantLeaf};
 pub use soft::{Booted, SoftCustodian};

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use split_custody_attest::appraise;
-use split_custody_keys::{SoftCustody, provision_context};
+use split_custody_keys::{Custody, Release, Released, SoftCustody, provision_context};
 use split_custody_protocol::effect::{Anchor, Change, Transaction, Verdict};
 use split_custody_protocol::ids::{ShareIndex, ShareSetId, Ticket};
 use split_custody_protocol::role::Recovered;
@@ -17,7 +17,7 @@ use split_custody_protocol::wire::{self, Message};
 use split_custody_store::{Behind, CustodyStore, Outcome, Reread, StoreError};
 
 use crate::effects::{
-    AnchorFailed, Appraiser, CommitOutcome, CommitStore, CustodyKeys, Outage, RewrapOrder,
+    AnchorFailed, Appraiser, CommitOutcome, CommitStore, CustodyKeys, Outage, ReleaseOrder,
 };
 
 /// Store, software keys and appraisal of one custodian.
@@ -129,13 +129,19 @@ impl From<Outcome> for CommitOutcome {
 }
 
 impl CustodyKeys for SoftCustodian {
-    fn rewrap(&self, order: &RewrapOrder) -> Result<SealedShare, Outage> {
+    fn release(&self, order: &ReleaseOrder) -> Result<Released, Outage> {
         let share = self.share.read().unwrap_or_else(PoisonError::into_inner);
         let is_named = |share: &&Share| share.set == order.set && share.index == order.index;
         let share = share.as_ref().filter(is_named).ok_or(Outage)?;
-        self.keys
-            .rewrap(&share.sealed, &share.context, order.suite, &order.to, &order.context)
-            .map_err(|_| Outage)
+        let order = Release {
+            provisioned: &share.sealed,
+            provision_context: &share.context,
+            suite: order.suite,
+            to: &order.to,
+            context: &order.context,
+            draft: &order.draft,
+        };
+        self.keys.release(&order).map_err(|_| Outage)
     }
 
     fn sign(&self, message: &[u8]) -> Result<Signature, Outage> {

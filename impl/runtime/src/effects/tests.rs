@@ -4,23 +4,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use split_custody_keys::Released;
 use split_custody_protocol::effect::{
     Anchor, Change, CustodianAnswer, CustodianEffect, DeviceAnswer, DeviceEffect, Secrets,
     Transaction, Verdict,
 };
-use split_custody_protocol::ids::{Counter, Epoch, Generation, LeaseId, LogIndex, Ticket};
+use split_custody_protocol::ids::{
+    Budget, Counter, CustodianId, Epoch, Generation, LeaseId, LogIndex, PolicyVersion, ShareIndex,
+    ShareSetId, Ticket,
+};
 use split_custody_protocol::role::{Custodian, Device};
 use split_custody_protocol::suite::{
-    AgreementKey, DekHandle, Digest, SealedShare, Signature, SuiteId,
+    AgreementKey, DekHandle, Digest, Incarnation, SealedShare, Signature, SuiteId,
 };
+use split_custody_protocol::time::Span;
 use split_custody_protocol::wire::audit::{Leaf, LeafKind};
 use split_custody_protocol::wire::evidence::Evidence;
+use split_custody_protocol::wire::grant::{GrantDraft, GrantStatement, Terms};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 
 use crate::effects::{
     AnchorFailed, Answers, Appraiser, Cancel, CommitOutcome, CommitStore, CustodianEffects,
-    CustodyKeys, DeviceBackend, DeviceEffects, Effects, Outage, RewrapOrder,
+    CustodyKeys, DeviceBackend, DeviceEffects, Effects, Outage, ReleaseOrder,
 };
 
 #[tokio::test]
@@ -77,8 +83,8 @@ async fn rev_4_anchor_is_tried_until_it_moves() {
 async fn rev_7_handles_are_destroyed_after_the_rewrap_under_way() {
     let desk = Desk::default();
     let (mut effects, answers, mut answered) = desk.start();
-    effects.start(Ticket::new(1), rewrap(), &answers);
-    while !desk.rewrapping.load(Ordering::SeqCst) {
+    effects.start(Ticket::new(1), release(), &answers);
+    while !desk.releasing.load(Ordering::SeqCst) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     effects.start(Ticket::new(2), CustodianEffect::DestroyHandles, &answers);
@@ -131,7 +137,7 @@ struct Desk {
     writes: Arc<AtomicUsize>,
     outage: Arc<AtomicBool>,
     panics: Arc<AtomicBool>,
-    rewrapping: Arc<AtomicBool>,
+    releasing: Arc<AtomicBool>,
     overlapped: Arc<AtomicBool>,
 }
 
@@ -171,11 +177,12 @@ impl CommitStore for Desk {
 }
 
 impl CustodyKeys for Desk {
-    fn rewrap(&self, order: &RewrapOrder) -> Result<SealedShare, Outage> {
-        self.rewrapping.store(true, Ordering::SeqCst);
+    fn release(&self, order: &ReleaseOrder) -> Result<Released, Outage> {
+        self.releasing.store(true, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(100));
-        self.rewrapping.store(false, Ordering::SeqCst);
-        SealedShare::new(order.to.as_bytes().to_vec()).ok_or(Outage)
+        self.releasing.store(false, Ordering::SeqCst);
+        let sealed = SealedShare::new(order.to.as_bytes().to_vec()).ok_or(Outage)?;
+        Ok(Released { sealed, signature: Signature::new([1; 64]) })
     }
 
     fn sign(&self, _: &[u8]) -> Result<Signature, Outage> {
@@ -183,7 +190,7 @@ impl CustodyKeys for Desk {
     }
 
     fn destroy_handles(&self) -> Result<(), Outage> {
-        self.overlapped.store(self.rewrapping.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.overlapped.store(self.releasing.load(Ordering::SeqCst), Ordering::SeqCst);
         Ok(())
     }
 }
@@ -241,13 +248,36 @@ fn commit() -> CustodianEffect {
     })
 }
 
-fn rewrap() -> CustodianEffect {
-    CustodianEffect::Rewrap {
-        set: split_custody_protocol::ids::ShareSetId::new([0; 16]),
-        index: split_custody_protocol::ids::ShareIndex::new(1),
+fn statement() -> GrantStatement {
+    let (digest, span) = (Digest::new([0; 32]), Span::from_millis(1));
+    GrantStatement {
+        session: digest,
+        th2: digest,
+        suite: SuiteId::HPKE_X25519,
+        custodian: CustodianId::new(1),
+        generation: Generation::new(1),
+        lease: LeaseId::new([0; 16]),
+        set: ShareSetId::new([0; 16]),
+        index: ShareIndex::new(1),
+        manifest: digest,
+        device_key: digest,
+        incarnation: Incarnation::new([0; 32]),
+        terms: Terms { first: span, term: span, budget: Budget::UNLIMITED, max_age: span },
+        epoch: Epoch::new(0),
+        policy: PolicyVersion::new(1),
+        index_in_log: LogIndex::new(0),
+        sealed: digest,
+    }
+}
+
+fn release() -> CustodianEffect {
+    CustodianEffect::Release {
+        set: ShareSetId::new([0; 16]),
+        index: ShareIndex::new(1),
         suite: SuiteId::HPKE_X25519,
         to: AgreementKey::new(vec![1; 32]).expect("within the cap"),
         context: Digest::new([0; 32]),
+        draft: GrantDraft::of(&statement()),
     }
 }
 

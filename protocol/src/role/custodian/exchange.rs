@@ -146,8 +146,9 @@ impl Custodian {
             CustodianAnswer::Committed(index) => GranterInput::Committed(index),
             CustodianAnswer::Unknown => GranterInput::Unknown(ticket),
             CustodianAnswer::Fenced => GranterInput::Fenced,
-            CustodianAnswer::Rewrapped(sealed) => GranterInput::Rewrapped(sealed),
-            CustodianAnswer::Signed(signature) => GranterInput::Signed(signature),
+            CustodianAnswer::Released { sealed, signature } => {
+                GranterInput::Released { sealed, signature }
+            }
             CustodianAnswer::HsmFailed => GranterInput::HsmFailed,
             _ => return Err(Misuse::WrongAnswer.into()),
         };

@@ -38,7 +38,7 @@ pub enum Kind {
     CommitProvision,
     CommitActivation,
     Reread,
-    Rewrap,
+    Release,
     Sign,
     Anchor,
     DestroyHandles,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use split_custody_model_check::symbolic::{
-    self, Principal, device_id, measurement, read_report, seal_share, true_share,
+    self, Principal, device_id, measurement, read_report, release, true_share,
 };
 use split_custody_protocol::effect::{
     Anchor, Change, CustodianAnswer, CustodianEffect, LeaseRecord, Transaction, Verdict,
@@ -126,8 +126,9 @@ impl Node {
                 }
                 None => CustodianAnswer::Fenced,
             },
-            E::Rewrap { to, context, .. } => {
-                CustodianAnswer::Rewrapped(seal_share(self.share, to, context))
+            E::Release { to, context, draft, .. } => {
+                let (sealed, signature) = release(self.id, self.share, to, context, draft);
+                CustodianAnswer::Released { sealed, signature }
             }
             E::Sign { message } => {
                 CustodianAnswer::Signed(Principal::Custodian(self.id).sign(message))
@@ -202,7 +203,7 @@ pub fn kind_of(effect: &CustodianEffect) -> Kind {
             Change::Activate { .. } => Kind::CommitActivation,
         },
         E::Reread { .. } => Kind::Reread,
-        E::Rewrap { .. } => Kind::Rewrap,
+        E::Release { .. } => Kind::Release,
         E::Sign { .. } => Kind::Sign,
         E::Anchor(_) => Kind::Anchor,
         E::DestroyHandles => Kind::DestroyHandles,

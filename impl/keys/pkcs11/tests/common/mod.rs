@@ -7,10 +7,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use split_custody_keys::{Custody, Dealing, Dek, Recipient, SealedFor, SoftCustody};
+use split_custody_keys::{
+    Custody, Dealing, Dek, HsmError, KekPublic, Recipient, Release, Released, SealedFor,
+    SoftCustody, sealed_digest, verify,
+};
 use split_custody_pkcs11::{Config, Hsm, PinSource, Starter, WorkerCustody, create, find_softhsm};
-use split_custody_protocol::ids::{CustodianId, ShareIndex, ShareSetId};
-use split_custody_protocol::suite::{Digest, SuiteId};
+use split_custody_protocol::ids::{
+    Budget, CustodianId, Epoch, Generation, LeaseId, LogIndex, PolicyVersion, ShareIndex,
+    ShareSetId,
+};
+use split_custody_protocol::suite::{AgreementKey, Digest, Incarnation, SealedShare, SuiteId};
+use split_custody_protocol::time::Span;
+use split_custody_protocol::wire::grant::{GrantDraft, GrantStatement, Terms};
 
 pub const SET: ShareSetId = ShareSetId::new([0x11; 16]);
 pub const MANIFEST: Digest = Digest::new([0x33; 32]);
@@ -164,15 +172,70 @@ pub struct Dealt {
 }
 
 pub fn deal_to(custody: &dyn Custody) -> Dealt {
+    deal(custody.kek_public())
+}
+
+pub fn deal(kek: KekPublic) -> Dealt {
     let dek = Dek::generate();
     let (custodian, index) = (CustodianId::new(1), ShareIndex::new(1));
-    let recipients = [Recipient { custodian, index, kek: custody.kek_public() }];
+    let recipients = [Recipient { custodian, index, kek }];
     let dealing = Dealing::deal(&dek, SET, 1, &recipients).unwrap();
     let commitment = dealing.commitments()[0].share;
     let sealed = dealing.seal(&MANIFEST).unwrap().remove(0);
     let context =
         split_custody_keys::provision_context(&MANIFEST, &SET, custodian, index, &sealed.kek);
     Dealt { dek, sealed, commitment, context }
+}
+
+/// What a custodian signs with a share of this index in its log.
+pub fn statement(index_in_log: u64) -> GrantStatement {
+    let span = Span::from_millis(60_000);
+    GrantStatement {
+        session: CONTEXT,
+        th2: CONTEXT,
+        suite: SuiteId::P256_X963_KW,
+        custodian: CustodianId::new(1),
+        generation: Generation::new(1),
+        lease: LeaseId::new([3; 16]),
+        set: SET,
+        index: ShareIndex::new(1),
+        manifest: MANIFEST,
+        device_key: CONTEXT,
+        incarnation: Incarnation::new([4; 32]),
+        terms: Terms { first: span, term: span, budget: Budget::UNLIMITED, max_age: span },
+        epoch: Epoch::new(1),
+        policy: PolicyVersion::new(1),
+        index_in_log: LogIndex::new(index_in_log),
+        sealed: Digest::new([0; 32]),
+    }
+}
+
+/// Asks for a release, whatever the share, its context and its suite.
+pub fn ask(
+    custody: &dyn Custody,
+    provisioned: &SealedShare,
+    provision_context: &Digest,
+    suite: SuiteId,
+    to: &AgreementKey,
+    context: &Digest,
+) -> Result<Released, HsmError> {
+    let draft = GrantDraft::of(&statement(0));
+    let order = Release { provisioned, provision_context, suite, to, context, draft: &draft };
+    custody.release(&order)
+}
+
+/// The sealed share of a release whose signature is over the grant that names it. [REL-14]
+pub fn rewrap(
+    custody: &dyn Custody,
+    dealt: &Dealt,
+    suite: SuiteId,
+    to: &AgreementKey,
+    context: &Digest,
+) -> Result<SealedShare, HsmError> {
+    let released = ask(custody, &dealt.sealed.sealed, &dealt.context, suite, to, context)?;
+    let message = GrantDraft::of(&statement(0)).message(&sealed_digest(&released.sealed));
+    assert_eq!(verify(&custody.grant_public(), &message, &released.signature), Ok(()));
+    Ok(released.sealed)
 }
 
 /// Every backend that is here: the software twins of both suites, and each installed token.
