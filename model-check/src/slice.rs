@@ -58,7 +58,15 @@ impl Slice {
 
     /// The one state in which the slice begins.
     pub fn initial(&self, config: &Config) -> World {
-        let mut world = World::new(config);
+        self.begun(config, World::new(config))
+    }
+
+    /// The same state, with every turn of a machine on the way there written down.
+    pub fn recorded(&self, config: &Config) -> World {
+        self.begun(config, World::recorded(config))
+    }
+
+    fn begun(&self, config: &Config, mut world: World) -> World {
         if self.start == Start::Serving {
             world.run_honestly(config);
         }
