@@ -133,9 +133,9 @@ impl Lockstep {
             Turn::Device(heard) => {
                 self.device_turn(heard, reply).map_err(|divergence| divergence.at("the device"))
             }
-            Turn::Custodian(id, nonce, heard) => {
+            Turn::Custodian(id, drawn, heard) => {
                 let place = format!("custodian {id}");
-                self.custodian_turn(*id, nonce, heard, reply).map_err(|d| d.at(&place))
+                self.custodian_turn(*id, &drawn.activation, heard, reply).map_err(|d| d.at(&place))
             }
             Turn::Passed { device, custodians } => {
                 self.system.pass(*device, *custodians);

@@ -40,7 +40,7 @@ pub fn run(task: &Task) -> Result<ExitCode, Fault> {
             Ok(verdict(!results.is_empty() && results.iter().all(DoubleResult::killed)))
         }
         Task::Cex { double, mermaid } => counterexample(&known_double(double)?, *mermaid),
-        Task::Export { folder } => export(folder),
+        Task::Export { folder, .. } => export(folder),
         Task::Attacks { folder, check } => attacks(folder, *check),
         Task::Twins => Ok(twins()),
         Task::Without { names, slice, scope } => without(names, slice.as_deref(), *scope),

@@ -11,7 +11,7 @@ use split_custody_protocol::wire::evidence::Evidence;
 use split_custody_protocol::wire::message::Message;
 
 use super::{
-    Config, CustodianNode, CustodianView, End, Fact, Heard, Lie, Peer, Reply, Said, Switch, Turn,
+    Config, CustodianNode, CustodianView, Drawn, End, Fact, Heard, Lie, Peer, Reply, Said, Switch, Turn,
     World,
 };
 use crate::frame::FrameId;
@@ -180,16 +180,19 @@ impl World {
             let Some(machine) = &mut node.machine else { return };
             let mut suite =
                 config.setup.suite(Principal::Custodian(id), node.store.generation.value());
-            let asked = recorded.then(|| (input.clone(), CustodianView::of(machine, now)));
+            let asked = recorded.then(|| {
+                let drawn = Drawn::before(machine, now);
+                (input.clone(), CustodianView::of(machine, now), drawn)
+            });
             // A rejection is for the log; the machine has already acted upon it.
             let rejection = machine.handle(now, input, &mut suite).err();
             let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
-            if let Some((input, before)) = asked {
+            if let Some((input, before, drawn)) = asked {
                 let after = CustodianView::of(machine, now);
-                let nonce = machine.activation_nonce();
+                let drawn = Drawn { activation: machine.activation_nonce(), ..drawn };
                 let outputs = outputs.clone();
                 let heard = Box::new(Heard { input, rejection, outputs, before, after });
-                self.turn(|_| Turn::Custodian(id, nonce, heard));
+                self.turn(|_| Turn::Custodian(id, drawn, heard));
             }
             if rejection.is_some() {
                 self.say(Said::Rejected);

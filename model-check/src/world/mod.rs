@@ -39,7 +39,7 @@ pub use config::{Bounds, Config, Lie, Switch};
 pub use fact::{Fact, Facts};
 pub use setup::{DEPLOYMENT, SET, Setup};
 pub use store::Store;
-pub use turn::{Asked, CustodianView, DeviceView, Heard, Turn};
+pub use turn::{Asked, CustodianView, DeviceView, Drawn, Heard, Turn};
 
 /// One state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]

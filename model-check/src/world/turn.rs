@@ -4,7 +4,7 @@
 //! turn took; the conformance tests give each turn to the implementation, in real bytes.
 
 use split_custody_protocol::effect::{CustodianEffect, DeviceEffect, Output};
-use split_custody_protocol::ids::{ChannelId, Counter, CustodianId, Epoch, Generation};
+use split_custody_protocol::ids::{ChannelId, Counter, CustodianId, Epoch, Generation, LeaseId};
 use split_custody_protocol::role::{Custodian, CustodianInput, Device, DeviceInput, Rejection};
 use split_custody_protocol::suite::Nonce;
 use split_custody_protocol::time::Instant;
@@ -15,8 +15,7 @@ use super::World;
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Turn {
     Device(Box<Heard<Asked, DeviceEffect, DeviceView>>),
-    /// With what an activation of this generation must name.
-    Custodian(u8, Nonce, Box<Heard<CustodianInput, CustodianEffect, CustodianView>>),
+    Custodian(u8, Drawn, Box<Heard<CustodianInput, CustodianEffect, CustodianView>>),
     /// A custodian's process begins from its store, which was counted up.
     Began(u8),
     Killed(u8),
@@ -75,6 +74,23 @@ impl DeviceView {
             counting: machine.counting(now),
             due: machine.poll_timeout().is_some_and(|at| at <= now),
         }
+    }
+}
+
+/// What of a custodian has a name that is drawn at random.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Drawn {
+    /// What an activation of this generation must name, after the turn.
+    pub activation: Nonce,
+    /// The leases before the turn.
+    pub leases: Vec<(LeaseId, Counter, &'static str)>,
+}
+
+impl Drawn {
+    pub(super) fn before(machine: &Custodian, now: Instant) -> Self {
+        let leases = machine.ledger().iter();
+        let leases = leases.map(|(id, lease)| (*id, lease.counter(), lease.state_name(now)));
+        Self { activation: machine.activation_nonce(), leases: leases.collect() }
     }
 }
 
