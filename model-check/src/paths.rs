@@ -12,7 +12,7 @@ use foldhash::quality::FixedState;
 use serde::{Deserialize, Serialize};
 
 use crate::cover::{Reader, Row};
-use crate::slice::{Scope, Slice, slice, slices};
+use crate::slice::{Scope, Slice, everything, slice, slices, unclaimed};
 use crate::world::{Action, Config, Fact, Facts, Turn, World};
 
 /// The content of a path file.
@@ -42,7 +42,9 @@ impl Path {
     /// The slice, what does not change on it, and its first state with turns written down.
     pub fn begin(&self) -> Option<(Config, World)> {
         let slice = slice(&self.slice)?;
-        let config = slice.config(Facts::of(Fact::NEVER));
+        // The world tells the age of claims only where a story has one challenge.
+        let never = Fact::NEVER.iter().filter(|fact| **fact != Fact::RenewedPastMaxAge);
+        let config = slice.config(Facts::of(&never.copied().collect::<Vec<_>>()));
         let world = slice.recorded(&config);
         Some((config, world))
     }
@@ -67,11 +69,15 @@ impl Path {
 pub fn cover() -> Vec<Path> {
     // A slice that supposes something to be broken is not an honest one.
     let honest = |slice: &Slice| slice.lie.is_none() && slice.liars.is_empty();
-    let slices: Vec<Slice> =
+    let mut slices: Vec<Slice> =
         slices().into_iter().filter(|s| s.scope == Scope::Smoke && honest(s)).collect();
+    slices.extend(unclaimed());
     let of = |slice: &Slice| {
+        if slice.name == everything().name {
+            return (0..LONG_WALKS).filter_map(|seed| walk(slice, seed, LONG)).collect();
+        }
         let mut ways = shortest(slice);
-        ways.extend((0..WALKS).filter_map(|seed| walk(slice, seed)));
+        ways.extend((0..WALKS).filter_map(|seed| walk(slice, seed, STEPS)));
         ways
     };
     let halves = slices.split_at(slices.len() / 2);
@@ -118,11 +124,11 @@ fn shortened(path: Path, taken: &BTreeSet<Row>) -> Path {
 }
 
 /// A walk that takes any action, the same for the same seed.
-fn walk(slice: &Slice, seed: u64) -> Option<Path> {
+fn walk(slice: &Slice, seed: u64, steps: u64) -> Option<Path> {
     let config = slice.config(Facts::default());
     let mut world = slice.initial(&config);
     let mut actions = Vec::new();
-    for step in 0..STEPS {
+    for step in 0..steps {
         let enabled = world.actions(&config);
         if enabled.is_empty() {
             break;
@@ -204,3 +210,5 @@ fn drain(world: &mut World, reader: &mut Reader) -> BTreeSet<Row> {
 const STATES: usize = 4000;
 const WALKS: u64 = 60;
 const STEPS: u64 = 60;
+const LONG_WALKS: u64 = 300;
+const LONG: u64 = 200;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::world::{Action, Bounds, Config, Facts, Lie, Setup, World};
 
 use table::PINS;
-pub use table::slices;
+pub use table::{everything, slices, unclaimed};
 
 /// How much time a check may take.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -102,7 +102,7 @@ impl World {
 
 /// The slice of a name.
 pub fn slice(name: &str) -> Option<Slice> {
-    slices().into_iter().find(|slice| slice.name == name)
+    slices().into_iter().chain(unclaimed()).find(|slice| slice.name == name)
 }
 
 impl Slice {

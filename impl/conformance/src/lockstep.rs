@@ -47,6 +47,19 @@ pub struct Tally {
     pub refusals: usize,
 }
 
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self {
+            steps: self.steps + other.steps,
+            turns: self.turns + other.turns,
+            frames: self.frames + other.frames,
+            refusals: self.refusals + other.refusals,
+        }
+    }
+}
+
 type DeviceHeard = Heard<Asked, DeviceEffect, DeviceView>;
 type CustodianHeard = Heard<CustodianInput, CustodianEffect, CustodianView>;
 

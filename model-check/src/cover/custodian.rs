@@ -201,12 +201,17 @@ fn order_rows(drawn: &Drawn, heard: &CustodianHeard, rows: &mut BTreeSet<Row>) {
 
 fn standing_rows(heard: &CustodianHeard, rows: &mut BTreeSet<Row>) {
     let (before, after) = (heard.before.standing, heard.after.standing);
+    let fenced = heard.after.order.is_none()
+        && matches!(heard.input, CustodianInput::Done { answer: CustodianAnswer::Fenced, .. });
     let name = match (before, after) {
         _ if heard.input == CustodianInput::Booted => return, // read back, not stepped
         ("Unprovisioned", "Recovering") => "Provisioned",
         ("Recovering", "Activating") => "Activate",
         ("Activating", "Serving") => "Anchored",
         ("Activating" | "Serving", "Recovering") => "Fenced",
+        ("Recovering", "Recovering") if fenced && heard.before.order == Some("Draining") => {
+            "Fenced"
+        }
         _ => return,
     };
     rows.insert(row("standing", before, name));

@@ -65,9 +65,9 @@ impl Reader {
 
     fn exchange_rows(&self, input: &DeviceInput, heard: &DeviceHeard, rows: &mut BTreeSet<Row>) {
         for (custodian, before) in &heard.before.exchanges {
-            let after = heard.after.exchanges.iter().find(|(id, _)| id == custodian);
-            let Some((_, after)) = after.filter(|(_, after)| after != before) else { continue };
-            let _ = after;
+            if !self.moved(*custodian, before, input, heard) {
+                continue;
+            }
             let name = match input {
                 DeviceInput::ChannelOpened { .. } => "ChannelOpened",
                 DeviceInput::ChannelClosed { .. } => "ChannelClosed",
@@ -76,17 +76,32 @@ impl Reader {
                 DeviceInput::Done { answer: DeviceAnswer::EvidenceCollected(_), .. } => "Evidence",
                 DeviceInput::Received { frame, .. } => match Message::from_frame(frame) {
                     Ok(Message::Challenge(_)) => "Challenge",
-                    Ok(Message::Refused(_)) => "Refused",
+                    // In later states its role ends the exchange.
+                    Ok(Message::Refused(_)) if *before == "AwaitChallenge" => "Refused",
                     _ => continue,
                 },
                 _ => continue,
             };
-            let table = if *before == "AwaitGrant" && name == "Refused" {
-                "requester" // it awaits a grant, and its exchange ends
-            } else {
-                "attester"
-            };
-            rows.insert(row(table, before, name));
+            rows.insert(row("attester", before, name));
+        }
+    }
+
+    /// Whether an exchange left its state. One whose end was the end of the attempt is gone.
+    fn moved(
+        &self,
+        custodian: CustodianId,
+        before: &str,
+        input: &DeviceInput,
+        heard: &DeviceHeard,
+    ) -> bool {
+        match heard.after.exchanges.iter().find(|(id, _)| *id == custodian) {
+            Some((_, after)) => *after != before,
+            None => match input {
+                DeviceInput::ChannelClosed { channel } => {
+                    self.channels.get(channel) == Some(&custodian) && before != "Closed"
+                }
+                _ => false,
+            },
         }
     }
 
