@@ -36,9 +36,8 @@ fn of_the_tables() -> BTreeSet<Row> {
 fn every_path_is_current() {
     for (name, path) in paths() {
         assert_eq!(path.rows_taken().as_ref(), Some(&path.rows), "{name}");
-        let text = fs::read_to_string(
-            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("paths").join(&name),
-        );
+        let text =
+            fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("paths").join(&name));
         assert_eq!(text.expect("readable"), path.to_json(), "{name}");
     }
 }

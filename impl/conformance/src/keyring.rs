@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use split_custody_attest::{Measurements, SoftwareAttester, device_id, platform_id};
-use split_custody_keys::{Dealing, Dek, KekSecret, Outage, Recipient, SigningKey, SoftCustody, hash};
+use split_custody_keys::{
+    Dealing, Dek, KekSecret, Outage, Recipient, SigningKey, SoftCustody, hash,
+};
 use split_custody_model_check::symbolic::{Hardware, Principal, measured};
 use split_custody_model_check::world::{SET, Setup};
 use split_custody_protocol::ids::{CustodianId, ShareIndex};

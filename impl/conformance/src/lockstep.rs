@@ -80,7 +80,9 @@ impl Lockstep {
             tally: Tally::default(),
         };
         lockstep.meet_objects()?;
-        lockstep.follow(Reply::Done).map_err(|divergence| divergence.at("on the way to the start"))?;
+        lockstep
+            .follow(Reply::Done)
+            .map_err(|divergence| divergence.at("on the way to the start"))?;
         Ok(lockstep)
     }
 
@@ -369,11 +371,7 @@ impl Lockstep {
     }
 }
 
-fn same<T: std::fmt::Debug + PartialEq>(
-    what: &str,
-    model: &T,
-    real: &T,
-) -> Result<(), Divergence> {
+fn same<T: std::fmt::Debug + PartialEq>(what: &str, model: &T, real: &T) -> Result<(), Divergence> {
     if model == real {
         Ok(())
     } else {

@@ -144,10 +144,8 @@ impl Saying for LeaseRecord {
         equal(&self.terms, &real.terms)?;
         equal(&self.chain.len(), &real.chain.len())?;
         let chain = self.chain.iter().zip(&real.chain);
-        let pairs = [
-            (&self.device_leaf, &real.device_leaf),
-            (&self.custodian_leaf, &real.custodian_leaf),
-        ];
+        let pairs =
+            [(&self.device_leaf, &real.device_leaf), (&self.custodian_leaf, &real.custodian_leaf)];
         for (model, real) in chain.chain(pairs) {
             words.meet(model.as_bytes(), real.as_bytes())?;
         }
@@ -162,7 +160,9 @@ impl Saying for DeviceAnswer {
     fn meets(&self, real: &Self, words: &mut Dictionary) -> Result<(), Divergence> {
         use DeviceAnswer as A;
         match (self, real) {
-            (A::Exported(model), A::Exported(real)) => words.meet(model.as_bytes(), real.as_bytes()),
+            (A::Exported(model), A::Exported(real)) => {
+                words.meet(model.as_bytes(), real.as_bytes())
+            }
             (A::EvidenceCollected(model), A::EvidenceCollected(real)) => {
                 words.meet(&encode(model), &encode(real))
             }
@@ -176,7 +176,9 @@ impl Saying for CustodianAnswer {
     fn meets(&self, real: &Self, words: &mut Dictionary) -> Result<(), Divergence> {
         use CustodianAnswer as A;
         match (self, real) {
-            (A::Exported(model), A::Exported(real)) => words.meet(model.as_bytes(), real.as_bytes()),
+            (A::Exported(model), A::Exported(real)) => {
+                words.meet(model.as_bytes(), real.as_bytes())
+            }
             (A::Appraised(model), A::Appraised(real)) => {
                 equal(&model.mode, &real.mode)?;
                 equal(&model.measurements, &real.measurements)?;

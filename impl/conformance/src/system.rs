@@ -7,21 +7,21 @@ use std::collections::BTreeMap;
 
 use split_custody_attest::SoftwareAttester;
 use split_custody_keys::{ByteSuite, Outage};
+use split_custody_model_check::symbolic::{Hardware, Principal};
 use split_custody_model_check::world::{Reply, Setup};
 use split_custody_protocol::effect::{
     CustodianAnswer, CustodianEffect, DeviceAnswer, DeviceEffect, Output,
 };
+use split_custody_protocol::ids::{CustodianId, Ticket};
 use split_custody_protocol::lease::Admission;
 use split_custody_protocol::role::{
     Custodian, CustodianConfig, CustodianInput, Device, DeviceConfig, DeviceInput, Rejection,
 };
 use split_custody_protocol::suite::{Incarnation, SealedShare};
 use split_custody_protocol::time::{Instant, Span};
-use split_custody_protocol::ids::{CustodianId, Ticket};
 use split_custody_runtime::effects::{
     Appraiser, CommitOutcome, CommitStore, CustodyKeys, RewrapOrder, SoftCustodian,
 };
-use split_custody_model_check::symbolic::{Hardware, Principal};
 use split_custody_store::{Backup, Fault, MemoryDisk, MemoryStore};
 
 use crate::divergence::Divergence;

@@ -13,7 +13,9 @@ fn walks() {
                 .unwrap_or_else(|d| panic!("{}: {d}", slice.name));
             for _ in 0..60 {
                 let actions = lockstep.actions();
-                if actions.is_empty() { break; }
+                if actions.is_empty() {
+                    break;
+                }
                 seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 let action = actions[(seed >> 33) as usize % actions.len()];
                 lockstep.step(action).unwrap_or_else(|d| panic!("{}: {d}", slice.name));

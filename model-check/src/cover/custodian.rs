@@ -91,13 +91,7 @@ impl Reader {
         }
     }
 
-    fn lease_rows(
-        &self,
-        id: u8,
-        drawn: &Drawn,
-        heard: &CustodianHeard,
-        rows: &mut BTreeSet<Row>,
-    ) {
+    fn lease_rows(&self, id: u8, drawn: &Drawn, heard: &CustodianHeard, rows: &mut BTreeSet<Row>) {
         match &heard.input {
             // A newer lease ends every other of the device.
             CustodianInput::Done { ticket, answer: CustodianAnswer::Committed(_) }

@@ -11,8 +11,8 @@ use split_custody_protocol::wire::evidence::Evidence;
 use split_custody_protocol::wire::message::Message;
 
 use super::{
-    Config, CustodianNode, CustodianView, Drawn, End, Fact, Heard, Lie, Peer, Reply, Said, Switch, Turn,
-    World,
+    Config, CustodianNode, CustodianView, Drawn, End, Fact, Heard, Lie, Peer, Reply, Said, Switch,
+    Turn, World,
 };
 use crate::frame::FrameId;
 use crate::intruder::oracle;

@@ -24,7 +24,10 @@ pub enum Turn {
     /// The copy takes the store's place.
     RolledBack(u8),
     /// Clocks go on.
-    Passed { device: u64, custodians: u64 },
+    Passed {
+        device: u64,
+        custodians: u64,
+    },
 }
 
 /// An input, what came of it, and how the machine stood before and after.
