@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use split_custody_keys::{KekPublic, hash_label, verify};
+use split_custody_keys::{Dek, KekPublic, hash_label, verify};
 use split_custody_model_check::symbolic::{
     ADVERSARY_SECRET, Hardware, Principal, public_key, sealed_parts,
 };
@@ -29,6 +29,8 @@ pub struct Dictionary {
     signers: HashMap<Vec<u8>, Principal>,
     /// Learned before all its parts were: checked as soon as they are.
     unchecked: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether what nobody said is made up: an adversary may name values that it never saw.
+    invents: bool,
 }
 
 /// A value whose bytes nobody has said yet.
@@ -62,6 +64,7 @@ impl Dictionary {
             model: HashMap::new(),
             signers: HashMap::new(),
             unchecked: Vec::new(),
+            invents: false,
             ring,
         };
         let keys: Vec<(Principal, VerifyKey)> = dictionary.ring.verify_keys().collect();
@@ -193,6 +196,14 @@ impl Dictionary {
         }
     }
 
+    /// The bytes of a frame that arrives: said before, or composed by whoever sends it.
+    pub fn arriving(&mut self, model: &[u8]) -> Result<Vec<u8>, Unknown> {
+        self.invents = true;
+        let real = self.real_of(model);
+        self.invents = false;
+        real
+    }
+
     /// The bytes of a value of the model; a signature, seal or report is made where there is none.
     pub fn real_of(&mut self, model: &[u8]) -> Result<Vec<u8>, Unknown> {
         if let Some(real) = self.real.get(model) {
@@ -205,6 +216,7 @@ impl Dictionary {
             Form::VerifyKey => return Err(unknown("a key")),
             Form::Term(term) => match self.compute(&term) {
                 Some(computed) => computed?,
+                None if self.invents => Dek::generate().expose().to_vec(),
                 None => return Err(unknown(term.constructor)),
             },
             Form::Signature(term) => self.sign(&term)?,

@@ -284,7 +284,7 @@ impl Lockstep {
                 }
             }
             DeviceInput::Received { channel, frame } => {
-                let frame = self.dictionary.real_of(frame)?;
+                let frame = self.dictionary.arriving(frame)?;
                 DeviceInput::Received { channel: *channel, frame }
             }
             DeviceInput::Done { ticket, answer } => {
@@ -322,7 +322,7 @@ impl Lockstep {
                 }
             }
             CustodianInput::Received { channel, frame } => {
-                let frame = self.dictionary.real_of(frame)?;
+                let frame = self.dictionary.arriving(frame)?;
                 CustodianInput::Received { channel: *channel, frame }
             }
             CustodianInput::Done { ticket, answer } => {

@@ -1,6 +1,6 @@
 //! The tasks that leave something out: only in a build with `--cfg doubles`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -91,7 +91,12 @@ fn export(folder: &PathBuf) -> Result<ExitCode, Fault> {
             slice: result.double.slice.to_owned(),
             broken: result.double.broken(),
             actions: actions.clone(),
-        };
+            said: Vec::new(),
+            frames: BTreeSet::new(),
+            terms: BTreeSet::new(),
+            repeats: BTreeMap::new(),
+        }
+        .told(&result.double);
         let path = folder.join(format!("{}.json", trace.double));
         fs::write(&path, trace.to_json()).map_err(|error| at(&path, error))?;
     }

@@ -3,13 +3,17 @@
 //! All chapters. A search writes none down. [`crate::cover`] reads which rows of the state tables a
 //! turn took; the conformance tests give each turn to the implementation, in real bytes.
 
+use std::fmt::Debug;
+
 use split_custody_protocol::effect::{CustodianEffect, DeviceEffect, Output};
 use split_custody_protocol::ids::{ChannelId, Counter, CustodianId, Epoch, Generation, LeaseId};
 use split_custody_protocol::role::{Custodian, CustodianInput, Device, DeviceInput, Rejection};
 use split_custody_protocol::suite::Nonce;
 use split_custody_protocol::time::Instant;
+use split_custody_protocol::wire::message::Message;
 
 use super::World;
+use crate::frame::FrameId;
 
 /// One turn of one machine, or what happens to its process.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -28,6 +32,58 @@ pub enum Turn {
         device: u64,
         custodians: u64,
     },
+}
+
+impl Turn {
+    /// What the machine did about it: who says, asks or refuses what.
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Self::Device(heard) => words("device", heard),
+            Self::Custodian(id, _, heard) => words(&format!("custodian {id}"), heard),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The frames that it sent.
+    pub fn frames(&self) -> Vec<FrameId> {
+        match self {
+            Self::Device(heard) => frames(&heard.outputs),
+            Self::Custodian(_, _, heard) => frames(&heard.outputs),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn words<I, E: Debug, V>(who: &str, heard: &Heard<I, E, V>) -> Vec<String> {
+    let refused = heard.rejection.iter().map(|rejection| match rejection {
+        Rejection::Violation(violation) => format!("{who} refuses: {violation:?}"),
+        Rejection::Misuse(misuse) => format!("{who} does not take it: {misuse:?}"),
+    });
+    let said = heard.outputs.iter().filter_map(|output| match output {
+        Output::Transmit { frame, .. } => {
+            Some(match Message::from_frame(frame).ok()? {
+                Message::Renewal(renewal) => format!("{who} sends Renewal: {:?}", renewal.answer),
+                message => format!("{who} sends {}", message.kind().name()),
+            })
+        }
+        Output::Effect { effect, .. } => {
+            let text = format!("{effect:?}");
+            let name = text.split(|c: char| !c.is_alphanumeric()).next()?.to_owned();
+            Some(format!("{who} asks {name}"))
+        }
+        Output::Close { .. } => Some(format!("{who} closes")),
+        Output::Dial { custodian } => Some(format!("{who} dials {custodian}")),
+        Output::Report(_) => None,
+    });
+    refused.chain(said).collect()
+}
+
+fn frames<E>(outputs: &[Output<E>]) -> Vec<FrameId> {
+    let frame = |output: &Output<E>| match output {
+        Output::Transmit { frame, .. } => Some(FrameId::of(frame)),
+        _ => None,
+    };
+    outputs.iter().filter_map(frame).collect()
 }
 
 /// An input, what came of it, and how the machine stood before and after.
