@@ -2,14 +2,15 @@
 //!
 //! All chapters. [`Lockstep`] makes one step in both: in the world of `model-check` over terms, and
 //! in the shipped machines with the shipped suite, store, keys, attester and appraiser over bytes.
-//! What they do must be the same under the [`Dictionary`]. It decides nothing about rules, and it
-//! runs no sockets: the drivers are in the simulated network of `tests/network.rs`.
+//! What they do must be the same under the [`Dictionary`]. [`network`] runs the drivers on a simulated
+//! network and has their logs replayed. Nothing here decides about rules, and nothing ships.
 
 pub mod cbor;
 mod dictionary;
 mod divergence;
 mod keyring;
 mod lockstep;
+pub mod network;
 mod owner;
 mod saying;
 mod system;

@@ -67,7 +67,7 @@ impl Lockstep {
     /// A world whose turns were written down from its beginning, and the implementation led there.
     pub fn begin(config: &Config, world: World) -> Result<Self, Divergence> {
         let (ring, dealing) = Keyring::generate(&config.setup);
-        let objects = Objects::make(&config.setup, &ring, dealing);
+        let objects = Objects::make(&config.setup, &ring, dealing, None);
         let system = System::new(&config.setup, &ring);
         let mut lockstep = Self {
             world,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use split_custody_keys::{Dealing, manifest_digest, sealed_digest};
 use split_custody_model_check::symbolic::{Hardware, Principal};
 use split_custody_model_check::world::Setup;
+use split_custody_protocol::suite::LeafKey;
 use split_custody_protocol::wire::codec::List;
 use split_custody_protocol::wire::manifest::{CustodianEntry, Deployment, Manifest};
 use split_custody_protocol::wire::standing::{Provision, ProvisionStatement};
@@ -21,10 +22,11 @@ pub struct Objects {
 }
 
 impl Objects {
-    pub fn make(setup: &Setup, ring: &Keyring, dealing: Dealing) -> Self {
+    /// `issuer` is whose certificates devices show; the model's own where nobody shows any.
+    pub fn make(setup: &Setup, ring: &Keyring, dealing: Dealing, issuer: Option<LeafKey>) -> Self {
         let body = manifest(setup, ring, &dealing);
         let manifest = sign(ring, ObjectKind::Manifest, &body);
-        let deployment = sign(ring, ObjectKind::Deployment, &deployment(setup, ring));
+        let deployment = sign(ring, ObjectKind::Deployment, &deployment(setup, ring, issuer));
         let digest = manifest_digest(manifest.payload_bytes());
         let dealt = dealing.seal(&digest).expect("every KEK is good");
         let provisions = dealt
@@ -78,12 +80,13 @@ fn manifest(setup: &Setup, ring: &Keyring, dealing: &Dealing) -> Manifest {
     }
 }
 
-fn deployment(setup: &Setup, ring: &Keyring) -> Deployment {
+fn deployment(setup: &Setup, ring: &Keyring, issuer: Option<LeafKey>) -> Deployment {
     let model: Deployment = setup.deployment().payload().expect("the model's own");
     let device = ring.device(Hardware::Enrolled, Hardware::Enrolled);
     Deployment {
         operators: List::new(vec![ring.public(Principal::Operator)]).expect("one"),
         devices: List::new(vec![device]).expect("one"),
+        issuers: issuer.map_or(model.issuers, |key| List::new(vec![key]).expect("one")),
         ..model
     }
 }

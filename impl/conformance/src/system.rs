@@ -56,16 +56,30 @@ pub struct Did<E> {
     pub outputs: Vec<Output<E>>,
 }
 
+/// What a device is launched with.
+pub(crate) fn device_config(setup: &Setup, ring: &Keyring) -> DeviceConfig {
+    DeviceConfig {
+        device: ring.device(Hardware::Enrolled, Hardware::Enrolled),
+        owner: ring.public(Principal::Owner),
+        ..setup.device_config()
+    }
+}
+
+/// What a custodian is configured with.
+pub(crate) fn custodian_config(setup: &Setup, ring: &Keyring, id: u8) -> CustodianConfig {
+    CustodianConfig {
+        id: CustodianId::new(id),
+        owner: ring.public(Principal::Owner),
+        grant_key: ring.public(Principal::Custodian(id)),
+        kek: ring.custody(id).0.kek_public().digest(),
+        ..setup.custodian_config(id)
+    }
+}
+
 impl DeviceProcess {
     pub fn new(setup: &Setup, ring: &Keyring) -> Self {
-        let model = setup.device_config();
-        let config = DeviceConfig {
-            device: ring.device(Hardware::Enrolled, Hardware::Enrolled),
-            owner: ring.public(Principal::Owner),
-            ..model
-        };
         Self {
-            machine: Device::new(config),
+            machine: Device::new(device_config(setup, ring)),
             now: BEGIN,
             suite: ByteSuite::new(),
             attester: ring.attester(),
@@ -149,18 +163,10 @@ impl DeviceProcess {
 
 impl CustodianProcess {
     pub fn new(setup: &Setup, ring: &Keyring, id: u8) -> Self {
-        let kek = ring.custody(id).0.kek_public().digest();
-        let config = CustodianConfig {
-            id: CustodianId::new(id),
-            owner: ring.public(Principal::Owner),
-            grant_key: ring.public(Principal::Custodian(id)),
-            kek,
-            ..setup.custodian_config(id)
-        };
         Self {
             machine: None,
             now: BEGIN,
-            config,
+            config: custodian_config(setup, ring, id),
             suite: ByteSuite::new(),
             desk: None,
             outage: Outage::default(),

@@ -25,7 +25,9 @@ enum Word {
     /// A question is answered with a failure, or with an unknown outcome.
     Fail(u16),
     Wake(u16),
-    Tick { ahead: u8 },
+    Tick {
+        ahead: u8,
+    },
     Use,
     HostRead,
     Tamper,

@@ -79,8 +79,8 @@ fn the_implementation_refuses_where_a_double_does_not() {
     for double in DOUBLES {
         let trace = trace(double);
         assert_eq!(trace.said.len(), trace.actions.len(), "{} is not told", double.name);
-        let departed = departure(double, &trace)
-            .unwrap_or_else(|parted| panic!("{}: {parted}", double.name));
+        let departed =
+            departure(double, &trace).unwrap_or_else(|parted| panic!("{}: {parted}", double.name));
         let lies = double.lie.is_some() || double.margin.is_some();
         assert!(departed.is_some() || lies, "{} is followed to its end", double.name);
         let departed = departed.unwrap_or_else(|| "what is broken is not in the machines".into());

@@ -60,12 +60,10 @@ fn words<I, E: Debug, V>(who: &str, heard: &Heard<I, E, V>) -> Vec<String> {
         Rejection::Misuse(misuse) => format!("{who} does not take it: {misuse:?}"),
     });
     let said = heard.outputs.iter().filter_map(|output| match output {
-        Output::Transmit { frame, .. } => {
-            Some(match Message::from_frame(frame).ok()? {
-                Message::Renewal(renewal) => format!("{who} sends Renewal: {:?}", renewal.answer),
-                message => format!("{who} sends {}", message.kind().name()),
-            })
-        }
+        Output::Transmit { frame, .. } => Some(match Message::from_frame(frame).ok()? {
+            Message::Renewal(renewal) => format!("{who} sends Renewal: {:?}", renewal.answer),
+            message => format!("{who} sends {}", message.kind().name()),
+        }),
         Output::Effect { effect, .. } => {
             let text = format!("{effect:?}");
             let name = text.split(|c: char| !c.is_alphanumeric()).next()?.to_owned();
