@@ -80,7 +80,15 @@ impl Channels {
                 };
                 let local = (role.clone(), *channel);
                 let ends = (id, peer_leaf.clone());
-                let before = |other: &Dialled| other.ends == ends && other.now <= entry.now;
+                // What one end heard there, the other said there.
+                let heard = frames(queue, *channel);
+                let fits = |other: &Dialled| {
+                    let there = queues.get(&other.local.0);
+                    let (got, said) = there.map(|q| frames(q, other.local.1)).unwrap_or_default();
+                    said.starts_with(&heard.0) && heard.1.starts_with(&got)
+                };
+                let before =
+                    |other: &Dialled| other.ends == ends && other.now <= entry.now && fits(other);
                 if !self.device_end.contains_key(&local)
                     && let Some(place) = dialled.iter().rposition(before)
                 {
@@ -125,6 +133,23 @@ impl Channels {
         let custodian = custodian_of(role).is_some();
         if from_device || !custodian { None } else { operator_word(&frame.message) }
     }
+}
+
+/// What a process heard on a channel, and what it said there.
+fn frames(queue: &VecDeque<Entry>, channel: u64) -> (Vec<Hex>, Vec<Hex>) {
+    let (mut heard, mut said) = (Vec::new(), Vec::new());
+    for entry in queue {
+        if let Input::Received { channel: on, frame } = &entry.input
+            && *on == channel
+        {
+            heard.push(frame.digest.clone());
+        }
+        said.extend(entry.outputs.iter().filter_map(|output| match output {
+            Output::Transmit { channel: on, frame } if *on == channel => Some(frame.digest.clone()),
+            _ => None,
+        }));
+    }
+    (heard, said)
 }
 
 /// The exporter digest of each channel of one process.
