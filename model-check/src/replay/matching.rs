@@ -169,7 +169,7 @@ fn place_of(entry: &Entry, output: &Output, ours: &VecDeque<&Said>, channels: &C
         Said::Transmit(world, _) => channels.is_same(&entry.role, *channel, *world),
         _ => false,
     };
-    frames.into_iter().position(|said| is_to(said)).unwrap_or(0)
+    frames.into_iter().position(is_to).unwrap_or(0)
 }
 
 /// Two real values of one life, or one of two, do not fit.

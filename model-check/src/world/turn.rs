@@ -96,7 +96,6 @@ pub struct Heard<I, E, V> {
 
 /// What a device is asked.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "one value at a time, soon gone")]
 pub enum Asked {
     Input(DeviceInput),
     /// Whether a use may begin.
