@@ -15,6 +15,7 @@
 //! | [`property`] | what must never happen, with a witness that it could |
 //! | [`doubles`] | rules left out and facts lied about, each to be caught by its property |
 //! | [`story`], [`trace`] | a counterexample as sentences, as a diagram, as a file |
+//! | [`cover`], [`paths`] | which rows of the state tables a run takes; few runs that take them all |
 //! | [`replay`] | a running system's event log as enabled actions of the world |
 //! | `search`, `harness` | stateright, one search per thread (feature `search`) |
 //! | `two_phase` | a model of one word, to measure the search beside other checkers (feature `search`) |
@@ -26,6 +27,7 @@
 //! TLS is two FIFO queues and an exporter. Bounded: every number of [`world::Bounds`].
 
 pub mod attacks;
+pub mod cover;
 pub mod custody;
 pub mod doubles;
 #[cfg(feature = "search")]
@@ -34,6 +36,7 @@ pub mod frame;
 #[cfg(feature = "search")]
 pub mod harness;
 pub mod intruder;
+pub mod paths;
 #[cfg(feature = "search")]
 pub mod progress;
 pub mod property;

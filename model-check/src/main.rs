@@ -4,6 +4,7 @@
 #[path = "prove/doubles.rs"]
 mod doubles;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -17,6 +18,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use split_custody_model_check::doubles::{DOUBLES, Double, double};
 use split_custody_model_check::explore::Explored;
 use split_custody_model_check::harness::{self, Bound};
+use split_custody_model_check::paths;
 use split_custody_model_check::progress::Progress;
 use split_custody_model_check::replay::replay;
 use split_custody_model_check::report;
@@ -100,7 +102,12 @@ enum Task {
         address: String,
     },
     /// Write the shortest counterexample of every double as a trace that can be replayed.
-    Export { folder: PathBuf },
+    Export {
+        folder: PathBuf,
+        /// Write paths on which every rule holds, that take every row of the state tables.
+        #[arg(long)]
+        paths: bool,
+    },
     /// Write a page for each double, and the list of known attacks.
     Attacks {
         folder: PathBuf,
@@ -152,13 +159,14 @@ fn main() -> ExitCode {
         Task::Quick { below } => quick(below),
         task @ (Task::Mutants { .. }
         | Task::Cex { .. }
-        | Task::Export { .. }
+        | Task::Export { paths: false, .. }
         | Task::Attacks { .. }
         | Task::Without { .. }
         | Task::Singles { .. }
         | Task::Explore { double: Some(_), .. }
         | Task::Twins) => without_rules(&task),
         Task::Explore { double: None, slice, address } => explore(&slice, &address),
+        Task::Export { paths: true, folder } => export_paths(&folder).map_err(Fault::Check),
         Task::Replay { folder, manifest, on_host_read } => {
             replay_folder(&folder, &manifest, on_host_read).map_err(Fault::Check)
         }
@@ -282,6 +290,26 @@ fn without_rules(task: &Task) -> Result<ExitCode, Fault> {
         .status()
         .map_err(|error| Fault::Check(format!("cannot run cargo to build the doubles: {error}")))?;
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// Paths of earlier times go: what is in the folder is what was found now.
+fn export_paths(folder: &Path) -> Result<ExitCode, String> {
+    let at = |path: &Path, error| format!("{}: {error}", path.display());
+    fs::create_dir_all(folder).map_err(|error| at(folder, error))?;
+    for file in fs::read_dir(folder).map_err(|error| at(folder, error))? {
+        let path = file.map_err(|error| at(folder, error))?.path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            fs::remove_file(&path).map_err(|error| at(&path, error))?;
+        }
+    }
+    let paths = paths::cover();
+    for (number, path) in paths.iter().enumerate() {
+        let file = folder.join(format!("{:02}-{}.json", number + 1, path.slice));
+        fs::write(&file, path.to_json()).map_err(|error| at(&file, error))?;
+    }
+    let rows: BTreeSet<&String> = paths.iter().flat_map(|path| &path.rows).collect();
+    print(&format!("{} paths, {} rows, in {}\n", paths.len(), rows.len(), folder.display()));
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The Explorer on a slice in which every rule holds, with everything watched that is claimed on it.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::world::{Action, Bounds, Config, Facts, Lie, Setup, World};
 
 use table::PINS;
-pub use table::slices;
+pub use table::{everything, slices, unclaimed};
 
 /// How much time a check may take.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -58,7 +58,15 @@ impl Slice {
 
     /// The one state in which the slice begins.
     pub fn initial(&self, config: &Config) -> World {
-        let mut world = World::new(config);
+        self.begun(config, World::new(config))
+    }
+
+    /// The same state, with every turn of a machine on the way there written down.
+    pub fn recorded(&self, config: &Config) -> World {
+        self.begun(config, World::recorded(config))
+    }
+
+    fn begun(&self, config: &Config, mut world: World) -> World {
         if self.start == Start::Serving {
             world.run_honestly(config);
         }
@@ -94,7 +102,7 @@ impl World {
 
 /// The slice of a name.
 pub fn slice(name: &str) -> Option<Slice> {
-    slices().into_iter().find(|slice| slice.name == name)
+    slices().into_iter().chain(unclaimed()).find(|slice| slice.name == name)
 }
 
 impl Slice {

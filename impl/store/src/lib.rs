@@ -26,6 +26,6 @@ mod store;
 pub use anchor::AnchorFile;
 pub use audit::{Checkpoint, Inclusion};
 pub use boot::{Behind, Boot};
-pub use memory::{Fault, MemoryDisk, MemoryStore};
+pub use memory::{Backup, Fault, MemoryDisk, MemoryStore};
 pub use sqlite::SqliteStore;
 pub use store::{CustodyStore, Outcome, Reread, StoreError};

@@ -1,6 +1,6 @@
 //! The tasks that leave something out: only in a build with `--cfg doubles`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,7 +40,7 @@ pub fn run(task: &Task) -> Result<ExitCode, Fault> {
             Ok(verdict(!results.is_empty() && results.iter().all(DoubleResult::killed)))
         }
         Task::Cex { double, mermaid } => counterexample(&known_double(double)?, *mermaid),
-        Task::Export { folder } => export(folder),
+        Task::Export { folder, .. } => export(folder),
         Task::Attacks { folder, check } => attacks(folder, *check),
         Task::Twins => Ok(twins()),
         Task::Without { names, slice, scope } => without(names, slice.as_deref(), *scope),
@@ -91,7 +91,12 @@ fn export(folder: &PathBuf) -> Result<ExitCode, Fault> {
             slice: result.double.slice.to_owned(),
             broken: result.double.broken(),
             actions: actions.clone(),
-        };
+            said: Vec::new(),
+            frames: BTreeSet::new(),
+            terms: BTreeSet::new(),
+            repeats: BTreeMap::new(),
+        }
+        .told(&result.double);
         let path = folder.join(format!("{}.json", trace.double));
         fs::write(&path, trace.to_json()).map_err(|error| at(&path, error))?;
     }

@@ -1,6 +1,6 @@
 //! Comparing what the log says with what the world says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use split_custody_protocol::effect::{CustodianEffect, DeviceEffect};
 use split_custody_protocol::trace::{Answer, Effect, Entry, Frame, Hex, Input, Output};
@@ -74,14 +74,15 @@ impl Matcher {
         self.compare_outcome(entry, said, world)?;
         let real: Vec<&Output> =
             entry.outputs.iter().filter(|o| !matches!(o, Output::Report { .. })).collect();
-        let ours: Vec<&Said> = said.iter().filter(|s| **s != Said::Rejected).collect();
-        for (place, output) in real.iter().enumerate() {
-            let Some(term) = ours.get(place) else {
+        let mut ours: VecDeque<&Said> = said.iter().filter(|s| **s != Said::Rejected).collect();
+        for output in real {
+            let place = place_of(entry, output, &ours, channels);
+            let Some(term) = ours.remove(place) else {
                 return Err(mismatch(entry, format!("the world does not say {output:?}")));
             };
             self.compare_one(entry, output, term, channels)?;
         }
-        match ours.get(real.len()) {
+        match ours.front() {
             Some(more) => Err(mismatch(entry, format!("the world also says {more:?}"))),
             None => Ok(()),
         }
@@ -157,6 +158,18 @@ impl Matcher {
         let digest = self.digests.entry(id).or_insert_with(|| frame.digest.clone());
         term == id && *digest == frame.digest
     }
+}
+
+/// Which of the world's next outputs this is. A process numbers its channels as they come, the world as
+/// they are dialled, so of frames to several channels any may be the first: no peer can tell.
+fn place_of(entry: &Entry, output: &Output, ours: &VecDeque<&Said>, channels: &Channels) -> usize {
+    let Output::Transmit { channel, .. } = output else { return 0 };
+    let frames = ours.iter().take_while(|said| matches!(said, Said::Transmit(..)));
+    let is_to = |said: &&Said| match said {
+        Said::Transmit(world, _) => channels.is_same(&entry.role, *channel, *world),
+        _ => false,
+    };
+    frames.into_iter().position(is_to).unwrap_or(0)
 }
 
 /// Two real values of one life, or one of two, do not fit.

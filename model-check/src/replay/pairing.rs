@@ -1,6 +1,6 @@
 //! Which channel of one process is which of another, and of the world.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use split_custody_protocol::trace::{Answer, Effect, Entry, Frame, Hex, Input, Output};
 
@@ -9,6 +9,15 @@ use crate::world::OperatorSays;
 
 /// A channel as one process names it.
 type Local = (String, u64);
+
+/// A channel that a device opened, and that no custodian's is paired with yet.
+struct Dialled {
+    now: u64,
+    /// The custodian, and the device's leaf key.
+    ends: (u8, Hex),
+    exporter: Option<Hex>,
+    local: Local,
+}
 
 /// The channels of a run.
 #[derive(Debug, Default)]
@@ -20,51 +29,73 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    /// Pairs by exporter, which is equal at both ends of one channel and nowhere else; channels
-    /// that made none, by the leaf keys at both ends and their order.
+    /// Pairs by exporter, which is equal at both ends of one channel and nowhere else. Where a
+    /// custodian made none, by the leaf keys at both ends: a device's end is open before the other,
+    /// so it is the last that was opened until then and that no other channel is paired with.
     pub(super) fn read(queues: &BTreeMap<String, VecDeque<Entry>>) -> Self {
-        let mut exporters: BTreeMap<Hex, Local> = BTreeMap::new();
-        let mut plain: BTreeMap<(u8, Hex), VecDeque<Local>> = BTreeMap::new();
-        let mut leaves = BTreeSet::new();
+        let mut dialled = Vec::new();
         for (role, queue) in queues.iter().filter(|(role, _)| is_device(role)) {
             let exported = exported(queue);
             for entry in queue {
                 if let Input::ChannelOpened { channel, custodian: Some(id), own_leaf, .. } =
                     &entry.input
                 {
-                    leaves.insert(own_leaf.clone());
+                    let exporter = exported.get(channel).cloned();
                     let local = (role.clone(), *channel);
-                    match exported.get(channel) {
-                        Some(exporter) => drop(exporters.insert(exporter.clone(), local)),
-                        None => {
-                            plain.entry((*id, own_leaf.clone())).or_default().push_back(local);
-                        }
-                    }
+                    dialled.push(Dialled {
+                        now: entry.now,
+                        ends: (*id, own_leaf.clone()),
+                        exporter,
+                        local,
+                    });
                 }
             }
         }
+        dialled.sort_by_key(|dialled| dialled.now);
         let mut channels = Self::default();
         for (role, queue) in queues {
-            let Some(id) = custodian_of(role) else { continue };
             let exported = exported(queue);
+            for (channel, exporter) in exported.iter().filter(|_| custodian_of(role).is_some()) {
+                let is_its = |other: &Dialled| other.exporter.as_ref() == Some(exporter);
+                if let Some(place) = dialled.iter().position(is_its) {
+                    let device = dialled.remove(place).local;
+                    channels.device_end.insert((role.clone(), *channel), device);
+                }
+            }
+        }
+        channels.pair_others(queues, dialled);
+        channels
+    }
+
+    fn pair_others(
+        &mut self,
+        queues: &BTreeMap<String, VecDeque<Entry>>,
+        mut dialled: Vec<Dialled>,
+    ) {
+        for (role, queue) in queues {
+            let Some(id) = custodian_of(role) else { continue };
             for entry in queue {
                 let Input::ChannelOpened { channel, peer_leaf, .. } = &entry.input else {
                     continue;
                 };
-                let other = match exported.get(channel) {
-                    Some(exporter) => exporters.get(exporter).cloned(),
-                    None if leaves.contains(peer_leaf) => {
-                        let of = plain.get_mut(&(id, peer_leaf.clone()));
-                        of.and_then(VecDeque::pop_front)
-                    }
-                    None => None,
+                let local = (role.clone(), *channel);
+                let ends = (id, peer_leaf.clone());
+                // What one end heard there, the other said there.
+                let heard = frames(queue, *channel);
+                let fits = |other: &Dialled| {
+                    let there = queues.get(&other.local.0);
+                    let (got, said) = there.map(|q| frames(q, other.local.1)).unwrap_or_default();
+                    said.starts_with(&heard.0) && heard.1.starts_with(&got)
                 };
-                if let Some(other) = other {
-                    channels.device_end.insert((role.clone(), *channel), other);
+                let before =
+                    |other: &Dialled| other.ends == ends && other.now <= entry.now && fits(other);
+                if !self.device_end.contains_key(&local)
+                    && let Some(place) = dialled.iter().rposition(before)
+                {
+                    self.device_end.insert(local, dialled.remove(place).local);
                 }
             }
         }
-        channels
     }
 
     /// Whether a custodian's channel ends in the device.
@@ -102,6 +133,23 @@ impl Channels {
         let custodian = custodian_of(role).is_some();
         if from_device || !custodian { None } else { operator_word(&frame.message) }
     }
+}
+
+/// What a process heard on a channel, and what it said there.
+fn frames(queue: &VecDeque<Entry>, channel: u64) -> (Vec<Hex>, Vec<Hex>) {
+    let (mut heard, mut said) = (Vec::new(), Vec::new());
+    for entry in queue {
+        if let Input::Received { channel: on, frame } = &entry.input
+            && *on == channel
+        {
+            heard.push(frame.digest.clone());
+        }
+        said.extend(entry.outputs.iter().filter_map(|output| match output {
+            Output::Transmit { channel: on, frame } if *on == channel => Some(frame.digest.clone()),
+            _ => None,
+        }));
+    }
+    (heard, said)
 }
 
 /// The exporter digest of each channel of one process.

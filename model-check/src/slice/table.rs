@@ -398,6 +398,49 @@ fn intruder() -> Vec<Slice> {
     ]
 }
 
+/// Slices that no property is claimed on: they lead to rows of the tables, and to random scripts.
+pub fn unclaimed() -> Vec<Slice> {
+    let slow = Bounds { ticks: 4, deferred: ON, ..Bounds::QUIET };
+    let slow = begin("slow-load", exact(1, 1, 0), slow)
+        .night()
+        .says("one custodian; a load that takes longer than the first term")
+        .drops("everything else");
+    vec![slow, everything()]
+}
+
+/// Every dimension open at once: far too large to search, and walked at random.
+pub fn everything() -> Slice {
+    let bounds = Bounds {
+        attempts: 200,
+        intrusions: 20,
+        ticks: 200,
+        disturbances: 200,
+        crashes: 200,
+        uses: 200,
+        renewals: 200,
+        retries: ON,
+        revokes: ON,
+        readmitted: OFF,
+        deaths: ON,
+        rollbacks: ON,
+        replays: ON,
+        cuts: ON,
+        deferred: ON,
+        skew: ON,
+        leaf_stolen: OFF,
+        false_shares: OFF,
+        activations: ON,
+        intruder: OFF,
+        sends: 0,
+        custodian_leaf_stolen: OFF,
+        stepwise: OFF,
+    };
+    begin("everything", Setup::smallest(3, 2, 0), bounds)
+        .night()
+        .says("three custodians, two needed, and whatever a host, a clock and a stranger can do")
+        .drops("an intruder that composes, corrupt custodians, budgets, other reactions to a read")
+}
+
 const fn one() -> Setup {
     Setup::smallest(1, 1, 0)
 }

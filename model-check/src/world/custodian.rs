@@ -10,7 +10,10 @@ use split_custody_protocol::transcript;
 use split_custody_protocol::wire::evidence::Evidence;
 use split_custody_protocol::wire::message::Message;
 
-use super::{Config, CustodianNode, End, Fact, Lie, Peer, Reply, Said, Switch, World};
+use super::{
+    Config, CustodianNode, CustodianView, Drawn, End, Fact, Heard, Lie, Peer, Reply, Said, Switch,
+    Turn, World,
+};
 use crate::frame::FrameId;
 use crate::intruder::oracle;
 use crate::shared::Shared;
@@ -37,6 +40,7 @@ impl World {
         if let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) {
             node.backup = Some(Box::new(node.store.clone()));
         }
+        self.turn(|_| Turn::BackedUp(id));
         self.close_custodian_end(channel);
     }
 
@@ -52,6 +56,7 @@ impl World {
         node.activated &= node.store.active.is_some() && complete;
         node.lives += 1;
         node.machine = Some(Custodian::new(config.setup.custodian_config(id), recovered));
+        self.turn(|_| Turn::Began(id));
         self.custodian_input(config, id, CustodianInput::Booted);
     }
 
@@ -62,6 +67,7 @@ impl World {
             node.questions.clear();
             node.commits.clear();
         }
+        self.turn(|_| Turn::Killed(id));
         for channel in self.channels.values_mut().filter(|channel| channel.custodian == id) {
             channel.custodian_end = Switch::Off;
             channel.to_custodian.clear();
@@ -79,6 +85,7 @@ impl World {
         {
             node.store = (**backup).clone();
         }
+        self.turn(|_| Turn::RolledBack(id));
         self.record(config, Fact::RolledBack);
         self.boot(config, id);
     }
@@ -168,15 +175,26 @@ impl World {
     pub(super) fn custodian_input(&mut self, config: &Config, id: u8, input: CustodianInput) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let now = self.now();
+            let (now, recorded) = (self.now(), self.turns.is_some());
             let Some(node) = self.custodians.get_mut(&id).map(Shared::edit) else { return };
             let Some(machine) = &mut node.machine else { return };
             let mut suite =
                 config.setup.suite(Principal::Custodian(id), node.store.generation.value());
+            let asked = recorded.then(|| {
+                let drawn = Drawn::before(machine, now);
+                (input.clone(), CustodianView::of(machine, now), drawn)
+            });
             // A rejection is for the log; the machine has already acted upon it.
-            let rejected = machine.handle(now, input, &mut suite).is_err();
+            let rejection = machine.handle(now, input, &mut suite).err();
             let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
-            if rejected {
+            if let Some((input, before, drawn)) = asked {
+                let after = CustodianView::of(machine, now);
+                let drawn = Drawn { activation: machine.activation_nonce(), ..drawn };
+                let outputs = outputs.clone();
+                let heard = Box::new(Heard { input, rejection, outputs, before, after });
+                self.turn(|_| Turn::Custodian(id, drawn, heard));
+            }
+            if rejection.is_some() {
                 self.say(Said::Rejected);
             }
             for output in outputs {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use split_custody_protocol::effect::{DeviceAnswer, DeviceEffect, Output, Report};
 use split_custody_protocol::error::Violation;
 use split_custody_protocol::ids::{ChannelId, CustodianId, Ticket};
-use split_custody_protocol::role::{Device, DeviceInput};
+use split_custody_protocol::role::{Device, DeviceInput, Rejection};
 use split_custody_protocol::suite::{Bytes, Digest};
 use split_custody_protocol::time::{Rebase, Span};
 use split_custody_protocol::transcript;
@@ -13,7 +13,8 @@ use split_custody_protocol::wire::evidence::{Evidence, EvidenceKind};
 use split_custody_protocol::wire::message::Message;
 
 use super::{
-    Channel, Config, DeviceNode, FLOOR, Fact, Lie, Peer, Reply, Said, Setup, Switch, World,
+    Asked, Channel, Config, DeviceNode, DeviceView, FLOOR, Fact, Heard, Lie, Peer, Reply, Said,
+    Setup, Switch, Turn, World,
 };
 use crate::frame::FrameId;
 use crate::symbolic::{self, DEK, Hardware, Principal};
@@ -144,16 +145,49 @@ impl World {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let mut suite = config.device_suite(u64::from(self.device.life));
+            let asked = self.about_to_ask(|| Asked::Input(input.clone()));
             // A rejection is for the log; the machine has already acted upon it.
             let now = self.now();
-            if self.device.edit().machine.handle(now, input, &mut suite).is_err() {
+            let rejection = self.device.edit().machine.handle(now, input, &mut suite).err();
+            if rejection.is_some() {
                 self.say(Said::Rejected);
             }
-            while let Some(output) = self.device.edit().machine.poll_output() {
-                self.device_output(config, output);
-            }
+            self.device_outputs(config, asked, rejection);
             inputs.extend(self.prompt_device_answer(config));
         }
+    }
+
+    /// Takes what the device's machine said, and does it.
+    pub(super) fn device_outputs(
+        &mut self,
+        config: &Config,
+        asked: Option<(Asked, DeviceView)>,
+        rejection: Option<Rejection>,
+    ) {
+        let machine = &mut self.device.edit().machine;
+        let outputs: Vec<_> = std::iter::from_fn(|| machine.poll_output()).collect();
+        if let Some((asked, before)) = asked {
+            let heard = |world: &Self| Heard {
+                input: asked,
+                rejection,
+                outputs: outputs.clone(),
+                before,
+                after: DeviceView::of(&world.device.machine, world.now()),
+            };
+            self.turn(|world| Turn::Device(Box::new(heard(world))));
+        }
+        for output in outputs {
+            self.device_output(config, output);
+        }
+    }
+
+    /// What is asked and how the device stands, where turns are written down.
+    pub(super) fn about_to_ask(
+        &self,
+        asked: impl FnOnce() -> Asked,
+    ) -> Option<(Asked, DeviceView)> {
+        let recorded = self.turns.is_some();
+        recorded.then(|| (asked(), DeviceView::of(&self.device.machine, self.now())))
     }
 
     pub(super) fn device_output(&mut self, config: &Config, output: Output<DeviceEffect>) {

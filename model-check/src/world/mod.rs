@@ -15,6 +15,7 @@ mod fact;
 mod operator;
 mod setup;
 mod store;
+mod turn;
 mod uses;
 mod watch;
 
@@ -38,6 +39,7 @@ pub use config::{Bounds, Config, Lie, Switch};
 pub use fact::{Fact, Facts};
 pub use setup::{DEPLOYMENT, SET, Setup};
 pub use store::Store;
+pub use turn::{Asked, CustodianView, DeviceView, Drawn, Heard, Turn};
 
 /// One state.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -60,6 +62,8 @@ pub struct World {
     pub reading: Option<Instant>,
     /// What the machines said in this step, where a log is replayed.
     pub said: Option<Vec<Said>>,
+    /// What machines heard and said since this was last taken, where others are to do the same.
+    pub turns: Option<Vec<Turn>>,
     output_left: bool,
     next_channel: u64,
     spent: Spent,
@@ -183,7 +187,16 @@ const FLOOR: Instant = Instant::from_millis(30);
 impl World {
     /// Provisioned and activated custodians, and a device that was just powered on.
     pub fn new(config: &Config) -> Self {
-        let mut world = Self::bare(config);
+        Self::bare(config).begun(config)
+    }
+
+    /// The same, with every turn of a machine written down.
+    pub fn recorded(config: &Config) -> Self {
+        Self { turns: Some(Vec::new()), ..Self::bare(config) }.begun(config)
+    }
+
+    fn begun(self, config: &Config) -> Self {
+        let mut world = self;
         let prompt = Config {
             bounds: Bounds { deferred: Switch::Off, ..config.bounds.clone() },
             lie: None,
@@ -223,6 +236,7 @@ impl World {
             leaked: BTreeSet::new(),
             reading: None,
             said: None,
+            turns: None,
             output_left: false,
             next_channel: 1,
             spent: Spent::default(),
@@ -294,6 +308,7 @@ impl World {
             Some(Lie::ClockStalls) => 0,
             _ => 1 + u64::from(ahead) - u64::from(self.ahead),
         };
+        self.turn(|_| Turn::Passed { device, custodians: 1 });
         self.device.edit().machine.rebase(Span::from_millis(device), FLOOR);
         for node in self.custodians.values_mut() {
             if let Some(machine) = &mut node.edit().machine {

@@ -49,14 +49,20 @@ impl Store {
         Some(LogIndex::new(index as u64))
     }
 
-    /// A new generation counts itself up durably, with its own leaf. [AUD-3]
+    /// A new generation counts itself up durably, with its own leaf, and is anchored. [AUD-3]
+    ///
+    /// A store of an earlier generation than its anchor's is behind, which no machine can tell once
+    /// both are counted up. Orders that it lacks are the machine's to notice. [AUD-4]
     pub fn boot(&mut self, anchor: &mut Option<Anchor>) -> Recovered {
-        let anchored = anchor.as_ref().map_or(Generation::new(0), |anchor| anchor.generation);
-        self.generation = self.generation.max(anchored).next();
-        self.log.push((LeafKind::Generation, Digest::new([0; 32])));
-        if let Some(anchor) = anchor {
-            anchor.generation = self.generation;
+        let of_nothing =
+            Anchor { generation: Generation::new(0), epoch: Epoch::new(0), orders: vec![] };
+        let anchor = anchor.get_or_insert(of_nothing);
+        if self.generation < anchor.generation {
+            self.active = None;
         }
+        self.generation = self.generation.max(anchor.generation).next();
+        self.log.push((LeafKind::Generation, Digest::new([0; 32])));
+        anchor.generation = self.generation;
         Recovered {
             generation: self.generation,
             epoch: self.epoch,
@@ -64,7 +70,7 @@ impl Store {
             provision: self.provision.clone(),
             active: self.active,
             leases: self.leases.clone(),
-            anchor: anchor.clone(),
+            anchor: Some(anchor.clone()),
         }
     }
 

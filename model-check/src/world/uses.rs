@@ -1,17 +1,23 @@
 //! Uses of the model, and what properties want to know of them.
 
-use super::{Config, Fact, World};
+use split_custody_protocol::role::Rejection;
+
+use super::{Asked, Config, DeviceView, Fact, World};
 use crate::symbolic;
 
 impl World {
     pub(super) fn begin_use(&mut self, config: &Config) {
         let now = self.now();
-        let Ok(admission) = self.device.edit().machine.admit(now) else {
-            self.spent.uses = self.spent.uses.saturating_add(1);
-            let refused = if self.device.lost { Fact::Lost } else { Fact::OutOfBudget };
-            self.record(config, refused);
-            self.drain_device(config);
-            return;
+        let asked = self.about_to_ask(|| Asked::Admit);
+        let admission = match self.device.edit().machine.admit(now) {
+            Ok(admission) => admission,
+            Err(violation) => {
+                self.spent.uses = self.spent.uses.saturating_add(1);
+                let refused = if self.device.lost { Fact::Lost } else { Fact::OutOfBudget };
+                self.record(config, refused);
+                self.drain_device(config, asked, Some(violation.into()));
+                return;
+            }
         };
         self.charge(config);
         self.spent.uses = self.spent.uses.saturating_add(1);
@@ -25,7 +31,7 @@ impl World {
             self.record(config, Fact::UseAfterLoss);
         }
         self.check_use(config);
-        self.drain_device(config);
+        self.drain_device(config, asked, None);
     }
 
     /// Charges an admitted use to every counting term, in the world's own books. [LEA-4]
@@ -55,10 +61,13 @@ impl World {
         }
     }
 
-    fn drain_device(&mut self, config: &Config) {
-        while let Some(output) = self.device.edit().machine.poll_output() {
-            self.device_output(config, output);
-        }
+    fn drain_device(
+        &mut self,
+        config: &Config,
+        asked: Option<(Asked, DeviceView)>,
+        rejection: Option<Rejection>,
+    ) {
+        self.device_outputs(config, asked, rejection);
         if let Some(input) = self.prompt_device_answer(config) {
             self.device_input(config, input);
         }
@@ -67,7 +76,10 @@ impl World {
     pub(super) fn emit(&mut self, config: &Config) {
         let Some(admission) = self.device.edit().using.take() else { return };
         let old = *admission.incarnation() != symbolic::incarnation(u64::from(self.device.life));
-        let leaves = self.device.machine.release_output(self.now(), &admission).is_ok();
+        let asked = self.about_to_ask(|| Asked::Emit);
+        let stopped = self.device.machine.release_output(self.now(), &admission).err();
+        let leaves = stopped.is_none();
+        self.device_outputs(config, asked, stopped.map(Into::into));
         // Only a replay asks what became of it; in a search it would split states.
         self.output_left = leaves && self.said.is_some();
         if !leaves {

@@ -449,6 +449,17 @@ impl Custodian {
         &self.orders
     }
 
+    /// The names of the states of each connection: its handshake's, and its release's where there
+    /// is one.
+    pub fn connection_states(
+        &self,
+    ) -> impl Iterator<Item = (ChannelId, &'static str, Option<&'static str>)> {
+        self.connections.iter().map(|(channel, connection)| {
+            let granter = connection.granter.as_ref().map(Granter::state_name);
+            (*channel, connection.verifier.state_name(), granter)
+        })
+    }
+
     /// The name of the state of the order that is being applied.
     pub fn order_state(&self) -> Option<&'static str> {
         self.applying.as_ref().map(|applying| applying.progress.state_name())

@@ -434,6 +434,12 @@ impl Device {
         (self.guard.state_name(), custody)
     }
 
+    /// The names of the states of the exchanges, for status displays and properties.
+    pub fn exchange_states(&self) -> impl Iterator<Item = (CustodianId, &'static str)> {
+        let exchanges = self.model.iter().flat_map(|model| &model.exchanges);
+        exchanges.map(|(custodian, exchange)| (*custodian, exchange.attester.state_name()))
+    }
+
     /// How many leases count at `now`.
     pub fn counting(&self, now: Instant) -> usize {
         self.model.as_ref().map_or(0, |model| model.holder.counting(now))
