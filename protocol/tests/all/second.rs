@@ -3,20 +3,22 @@
 
 use std::collections::BTreeSet;
 
-use crate::pair::owner::{Owner, list, operator, sign, suite};
-use crate::pair::{Fate, From, Pair};
+use crate::pair::owner::{Owner, list, operator, revoke, sign, suite, the_device};
+use crate::pair::{Fate, From, Kind, Pair, Reply};
 use split_custody_model_check::symbolic::{Hardware, Principal, device_id};
 use split_custody_protocol::audit::{Knows, Standing, recover};
-use split_custody_protocol::effect::Anchor;
-use split_custody_protocol::ids::{CustodianId, DeploymentId, Epoch, Generation};
+use split_custody_protocol::effect::{Anchor, Report};
+use split_custody_protocol::ids::{Budget, CustodianId, DeploymentId, Epoch, Generation};
 use split_custody_protocol::lease::Gate;
 use split_custody_protocol::role::DeviceInput;
 use split_custody_protocol::sealing::{KnownDeployment, KnownManifest};
 use split_custody_protocol::suite::{Bytes, Digest, Nonce, SuiteId};
 use split_custody_protocol::time::Span;
 use split_custody_protocol::wire::evidence::EvidenceKind;
+use split_custody_protocol::wire::grant::Terms;
 use split_custody_protocol::wire::message::{Message, MessageType};
 use split_custody_protocol::wire::signed::{ObjectKind, Signed};
+use split_custody_protocol::wire::standing::Query;
 use split_custody_protocol::wire::{decode, encode};
 use split_custody_protocol::{DecodeError, Violation};
 
@@ -287,4 +289,88 @@ fn lea_3_the_gate_lets_out_no_output_of_an_earlier_attempt_or_incarnation() {
     assert!(gate.may_leave(|| pair.now, &later));
     gate.publish(None);
     assert!(!gate.may_leave(|| pair.now, &later), "a gate that is shut");
+}
+
+/// Two of three count; of those, one has budget. A third has budget and is over.
+#[test]
+fn lea_2_an_ended_lease_with_budget_does_not_admit() {
+    let mut owner = Owner::new(3, 2, 0);
+    owner.manifest.policy.budget = Budget::new(2);
+    let mut pair = Pair::of(owner);
+    pair.node(1).script.push((Kind::CommitRenewal, Reply::Hold));
+    pair.acquire();
+    assert_eq!(pair.custody(), "Serving");
+    // Custodian 1 never renews: its lease ends after 5.5 s, its budget untouched.
+    pair.wait(5_700);
+    assert_eq!(pair.device.counting(pair.now), 2);
+    assert!(pair.device.admit(pair.now).is_ok() && pair.device.admit(pair.now).is_ok());
+    assert_eq!(pair.device.admit(pair.now).err(), Some(Violation::TooFewLeases));
+    // The next renewal gives budget to custodian 2's lease only.
+    pair.node(3).script.push((Kind::CommitRenewal, Reply::Hold));
+    pair.wait(3_400);
+    assert_eq!(pair.device.counting(pair.now), 2);
+    let budgets: Vec<bool> =
+        pair.device.leases().map(|(_, held)| held.budget() != Budget::new(0)).collect();
+    assert_eq!(budgets, [true, true, false]);
+    assert_eq!(pair.device.admit(pair.now).err(), Some(Violation::TooFewLeases));
+}
+
+/// An operator's log tells each step that somebody may have to answer for.
+#[test]
+fn every_step_of_a_life_is_reported() {
+    let mut pair = Pair::new();
+    pair.unreachable.insert(3);
+    pair.acquire();
+    pair.wait(2_100);
+    pair.order(1, &revoke(the_device(), 0));
+    let said = |found: fn(&Report) -> bool, reports: &[Report]| reports.iter().any(found);
+    let device = pair.device_reports.clone();
+    assert!(said(|r| matches!(r, Report::Serving { .. }), &device));
+    assert!(said(|r| matches!(r, Report::ExchangeClosed { violation: None, .. }), &device));
+    for counter in [0, 1] {
+        let counts = |r: &Report| matches!(r, Report::LeaseCounts { counter: c, .. } if c.value() == counter);
+        assert_eq!(device.iter().filter(|r| counts(r)).count(), 2, "counter {counter}");
+    }
+    assert!(said(|r| matches!(r, Report::Applied { .. }), &device), "a Notice was applied");
+    let of_1: Vec<Report> =
+        pair.custodian_reports.iter().filter(|(id, _)| *id == 1).map(|(_, r)| r.clone()).collect();
+    assert!(said(|r| matches!(r, Report::Granted { .. }), &of_1));
+    assert!(said(|r| matches!(r, Report::Renewed { .. }), &of_1));
+    assert!(said(|r| matches!(r, Report::Applied { .. }), &of_1));
+}
+
+#[test]
+fn rst_8_only_a_device_that_blocks_reports_a_blocked_read() {
+    let blocked = |pair: &Pair| pair.device_reports.contains(&Report::ReadBlocked);
+    let (mut resets, mut blocks) = (Pair::serving(), Pair::new().blocking());
+    resets.device_input(DeviceInput::HostRead);
+    blocks.device_input(DeviceInput::HostRead);
+    assert!(!blocked(&resets) && blocked(&blocks));
+}
+
+#[test]
+fn hs_4_a_query_for_another_deployment_is_refused() {
+    let mut pair = Pair::new();
+    let answers = pair.tell(1, Message::Query(Query { deployment: DeploymentId::new([9; 16]) }));
+    assert!(matches!(answers.as_slice(), [Message::Refused(_)]), "{answers:?}");
+    assert_eq!(pair.refusals(1), [Violation::ManifestUnknown]);
+}
+
+/// What is said to terms with one more entry in their map.
+fn terms_with(extra: &[u8]) -> DecodeError {
+    let span = Span::from_millis(9);
+    let terms = Terms { first: span, term: span, budget: Budget::UNLIMITED, max_age: span };
+    let mut bytes = encode(&terms);
+    assert!(decode::<Terms>(&bytes, 256).is_ok());
+    bytes[0] += 1;
+    bytes.extend_from_slice(&[0x18, 99]);
+    bytes.extend_from_slice(extra);
+    decode::<Terms>(&bytes, 256).unwrap_err()
+}
+
+#[test]
+fn wire_2_an_unknown_field_is_another_encoding_and_what_hides_in_it_is_not_read() {
+    assert_eq!(terms_with(&[0]), DecodeError::NotCanonical);
+    // Indefinite, and so refused before anything is skipped.
+    assert_eq!(terms_with(&[0x9f, 0xff]), DecodeError::Malformed);
 }

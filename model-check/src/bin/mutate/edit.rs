@@ -13,11 +13,14 @@ pub struct Wrap {
     pub after: String,
 }
 
+/// Where, whether it opens, how it nests, and what.
+type Insert<'t> = (usize, bool, (Reverse<usize>, usize), &'t str);
+
 /// Applies all of them: of two over one range, the earlier is outside.
 pub fn apply(text: &str, wraps: &[&Wrap]) -> String {
     // (place, opening?, nesting): what ends at a place comes before what begins there; of those that
     // end, the innermost first; of those that begin, the outermost first.
-    let mut inserts: Vec<(usize, bool, (Reverse<usize>, usize), &str)> = Vec::new();
+    let mut inserts: Vec<Insert<'_>> = Vec::new();
     for (order, wrap) in wraps.iter().enumerate() {
         let Range { start, end } = wrap.range;
         inserts.push((start, true, (Reverse(end), order), &wrap.before));

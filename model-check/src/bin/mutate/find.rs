@@ -368,10 +368,9 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         }
         let arguments = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(of.tokens.clone());
         for argument in arguments.iter().flatten().skip(1) {
-            match name.as_str() {
-                // That it always holds is the statement left out.
-                "require" => self.parts(argument),
-                _ => {}
+            // That the whole always holds is the statement left out.
+            if name == "require" {
+                self.parts(argument);
             }
             // The clone lives long enough: only spans and texts are kept.
             let mut inner = Finder {
