@@ -188,16 +188,17 @@ pub fn prove(slice: &Slice, bound: Bound) -> SliceResult {
     SliceResult { slice: slice.clone(), found, pin_broken, violated }
 }
 
+/// What a search of a smoke slice costs, in states; one of the intruder's counts fifty times, since
+/// messages are composed in it.
+pub fn cost(slice: &Slice) -> usize {
+    let states = slice.pinned().unwrap_or(usize::MAX);
+    if slice.name.starts_with("intruder") { states.saturating_mul(50) } else { states }
+}
+
 /// Searches the smoke slices that cost at most `below`, the cheapest first: how many, and the first on
 /// which something forbidden happened or whose count is not the pinned one.
-///
-/// A slice costs its states, and fifty times that where the intruder composes messages in it.
 pub fn first_broken(below: usize) -> (usize, Option<(&'static str, String)>) {
     let pinned = |slice: &Slice| slice.pinned().unwrap_or(usize::MAX);
-    let cost = |slice: &Slice| match slice.name.starts_with("intruder") {
-        true => pinned(slice).saturating_mul(50),
-        false => pinned(slice),
-    };
     let mut chosen: Vec<Slice> = slices().into_iter().filter(|s| s.scope == Scope::Smoke).collect();
     chosen.retain(|slice| cost(slice) <= below);
     chosen.sort_by_key(cost);

@@ -83,6 +83,9 @@ enum Task {
         /// Only rules and fields whose name contains this.
         #[arg(long)]
         only: Option<String>,
+        /// Only slices of at most so many states; one of the intruder's counts fifty times.
+        #[arg(long, default_value_t = usize::MAX)]
+        below: usize,
     },
     /// Tell the shortest counterexample of a broken double.
     Cex {

@@ -44,7 +44,7 @@ pub fn run(task: &Task) -> Result<ExitCode, Fault> {
         Task::Attacks { folder, check } => attacks(folder, *check),
         Task::Twins => Ok(twins()),
         Task::Without { names, slice, scope } => without(names, slice.as_deref(), *scope),
-        Task::Singles { only } => Ok(singles(only.as_deref())),
+        Task::Singles { only, below } => Ok(singles(only.as_deref(), *below)),
         Task::Explore { double: Some(name), address, .. } => explore(&known_double(name)?, address),
         _ => Err(Fault::Usage("not a task of doubles".into())),
     }
@@ -167,8 +167,9 @@ fn without(names: &[String], slice: Option<&str>, scope: ScopeName) -> Result<Ex
 }
 
 /// Each rule and field alone, against the list of those that others cover.
-fn singles(only: Option<&str>) -> ExitCode {
-    let smoke: Vec<_> = slices().into_iter().filter(|of| of.scope == Scope::Smoke).collect();
+fn singles(only: Option<&str>, below: usize) -> ExitCode {
+    let smoke = slices().into_iter().filter(|of| of.scope == Scope::Smoke);
+    let smoke: Vec<_> = smoke.filter(|of| harness::cost(of) <= below).collect();
     // A field is bound while grants are made; where the device serves already, they were.
     let clean: Vec<_> = smoke.iter().filter(|of| of.start == Start::Clean).cloned().collect();
     let rules = Rule::ALL.iter().map(|rule| rule.id().to_owned());
