@@ -92,7 +92,6 @@ pub const COVERED: &[(&str, &str)] = &[
     ),
     ("SessionCount", "Entries are framed."),
     ("SessionCustodian", "An entry has the leaf of its custodian in it."),
-    ("SessionEntry", "The custodian looks for its own entry in the request [HS-10]."),
     ("GpuSession", "The CPU report covers the session and the GPU's Evidence."),
     ("CpuSession", "The GPU's Evidence in the data is of one session."),
     (

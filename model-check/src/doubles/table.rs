@@ -121,6 +121,15 @@ pub const DOUBLES: &[Double] = &[
     .unbound(&[Field::EntryDeviceKey])
     .covered_by("TLS in the measured code alone: nobody but the device writes into its channel"),
     skips(
+        "session_without_entries",
+        &[],
+        "intruder-host",
+        "rel_4_share_sealed_only_to_the_attested_key",
+        "TLS ends in the host, and the digest of a custodian's entry is not in the session.",
+    )
+    .unbound(&[Field::SessionEntry])
+    .covered_by("TLS in the measured code alone: nobody but the device writes into its channel"),
+    skips(
         "unreadable_report_passes",
         &[],
         "intruder-one",
