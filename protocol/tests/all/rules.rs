@@ -76,7 +76,7 @@ fn survivors(listed: &str) -> Vec<(String, String, String)> {
             continue;
         }
         let (key, value) = line.split_once(" = ").expect("a key and a value");
-        let value = value.trim_matches('"').replace("\\\"", "\"");
+        let value = serde_json::from_str::<String>(value).expect("a quoted text");
         let entry = found.last_mut().expect("keys belong to a survivor");
         match key {
             "file" => entry.0 = value,
