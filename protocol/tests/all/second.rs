@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::pair::owner::{Owner, list, operator, revoke, sign, suite, the_device};
+use crate::pair::owner::{Owner, list, operator, order_digest, revoke, sign, suite, the_device};
 use crate::pair::{Fate, From, Kind, Pair, Reply};
 use split_custody_model_check::symbolic::{Hardware, Principal, device_id};
 use split_custody_protocol::audit::{Knows, Standing, recover};
@@ -17,6 +17,7 @@ use split_custody_protocol::time::Span;
 use split_custody_protocol::wire::evidence::EvidenceKind;
 use split_custody_protocol::wire::grant::Terms;
 use split_custody_protocol::wire::message::{Message, MessageType};
+use split_custody_protocol::wire::order::AwaitDead;
 use split_custody_protocol::wire::signed::{ObjectKind, Signed};
 use split_custody_protocol::wire::standing::Query;
 use split_custody_protocol::wire::{decode, encode};
@@ -373,4 +374,23 @@ fn wire_2_an_unknown_field_is_another_encoding_and_what_hides_in_it_is_not_read(
     assert_eq!(terms_with(&[0]), DecodeError::NotCanonical);
     // Indefinite, and so refused before anything is skipped.
     assert_eq!(terms_with(&[0x9f, 0xff]), DecodeError::Malformed);
+}
+
+/// A renewed lease that a new, short one replaced: it counts nowhere, but has not lapsed.
+#[test]
+fn rev_10_dead_is_said_when_the_last_of_two_leases_has_lapsed() {
+    let mut pair = Pair::serving();
+    pair.wait(2_100); // renewed: the first lease lapses 12.5 s after the start
+    pair.device_input(DeviceInput::Release);
+    pair.acquire(); // the second lapses 8.6 s after the start
+    assert_eq!(pair.custody(), "Serving");
+    let order = revoke(the_device(), 0);
+    pair.order(1, &order);
+    let channel = pair.outsider(1);
+    let wait = Message::AwaitDead(AwaitDead { order: order_digest(&order) });
+    assert_eq!(pair.say(channel, wait), []);
+    pair.wait(10_300);
+    assert_eq!(pair.mail.get(&channel), None, "one lease has not lapsed");
+    pair.wait(200);
+    assert!(matches!(pair.mail[&channel].as_slice(), [Message::Dead(_)]));
 }
