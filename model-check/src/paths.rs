@@ -65,6 +65,18 @@ impl Path {
     }
 }
 
+/// The paths of a folder, by the names of their files.
+pub fn read(folder: &std::path::Path) -> std::io::Result<Vec<(String, Path)>> {
+    let mut paths = Vec::new();
+    for file in std::fs::read_dir(folder)? {
+        let file = file?;
+        let path = serde_json::from_slice(&std::fs::read(file.path())?)?;
+        paths.push((file.file_name().to_string_lossy().into_owned(), path));
+    }
+    paths.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(paths)
+}
+
 /// The paths that take every row that any slice of the smoke scope has, in a fixed order.
 pub fn cover() -> Vec<Path> {
     // A slice that supposes something to be broken is not an honest one.

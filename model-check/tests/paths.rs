@@ -6,22 +6,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use split_custody_model_check::cover::{Row, UNREACHED};
-use split_custody_model_check::paths::Path;
+use split_custody_model_check::paths::{Path, read};
 use split_custody_spec::table;
 
 fn paths() -> Vec<(String, Path)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("paths");
-    let files = fs::read_dir(folder).expect("the folder is there");
-    let mut paths: Vec<(String, Path)> = files
-        .map(|file| {
-            let file = file.expect("readable").path();
-            let text = fs::read_to_string(&file).expect("readable");
-            let path = serde_json::from_str(&text).expect("a path");
-            (file.file_name().expect("a name").to_string_lossy().into_owned(), path)
-        })
-        .collect();
-    paths.sort_by(|a, b| a.0.cmp(&b.0));
-    paths
+    read(&folder).expect("the folder of the paths")
 }
 
 fn of_the_tables() -> BTreeSet<Row> {
