@@ -96,8 +96,8 @@ pub const ROWS: &[Row] = &[
     Row {
         title: "exporter from untrusted code",
         says: "TLS ends in the host, which hands the device the exporter of a channel of its choice.",
-        doubles: &["tls_ends_in_host", "device_key_not_bound"],
-        note: "TLS ends in the measured code [HS-2]. Without that the device key in the entry still keeps the shares from the host: `intruder-host` proves it.",
+        doubles: &["tls_ends_in_host", "device_key_not_bound", "session_without_entries"],
+        note: "TLS ends in the measured code [HS-2]. Without that the device key in the entry, and the entry in the session, still keep the shares from the host: `intruder-host` proves it.",
     },
     Row {
         title: "replay of old Evidence",
