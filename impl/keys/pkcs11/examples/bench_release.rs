@@ -2,10 +2,11 @@
 //!
 //! Floor: the bare PKCS#11 calls of a release in this process, plus one round trip of 107 bytes over a
 //! Unix socket to another process (`cat`). Product: what a custodian calls, through its worker: one
-//! request for re-wrap and signature. Both alternate, on one token.
+//! request for re-wrap and signature. Both alternate, on one token, each after a rest of the same length.
 //!
-//! `cargo run --release -p split-custody-pkcs11 --example bench_release [ROUNDS]`
+//! `cargo run --release -p split-custody-pkcs11 --example bench_release [ROUNDS [RUNS]]`
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Barrier, RwLock};
 use std::time::{Duration, Instant};
 
 use cryptoki::session::Session;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use split_custody_keys::{ByteSuite, Custody, Dealing, Dek, Recipient, Release, provision_context};
 use split_custody_pkcs11::{
     Attr, Config, Hsm, Mech, PinSource, Raw, Starter, WorkerCustody, code, create, find_softhsm,
@@ -32,8 +34,12 @@ use split_custody_protocol::wire::grant::{GrantDraft, GrantStatement, Terms};
 
 const FOLDER: &str = "BENCH_HSM_FOLDER";
 const SET: ShareSetId = ShareSetId::new([1; 16]);
-/// Enough that no run asks the pool to fill up again.
-const POOL: usize = 3600;
+/// The most that a configuration may name: enough that no line asks its pool to fill up again.
+const POOL: usize = 4096;
+/// Before either side, so that neither finds a processor that the other has woken.
+const REST: Duration = Duration::from_micros(500);
+/// Rounds of a line, over all of its threads: a pool that is half empty fills up again.
+const MOST: usize = 2000;
 const CONTEXT: Digest = Digest::new([2; 32]);
 
 fn main() {
@@ -160,29 +166,54 @@ fn template(key_type: u64, extractable: bool, use_: Option<u64>) -> Vec<Attr> {
 }
 
 fn measure(folder: &Path) {
-    let rounds = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(300);
+    let number = |at| std::env::args().nth(at).and_then(|n| n.parse().ok());
+    let (rounds, runs) = (number(1).unwrap_or(400), number(2).unwrap_or(5).max(1));
     let mut config = Config::read(folder).expect("read");
     create(&config, "so-throw-away").expect("a token");
     config.suite = Hsm::init(&config).expect("keys").name().into();
     fs::write(folder.join(Config::FILE), config.to_toml()).expect("written");
     println!("rounds {rounds}, load {}", fs::read_to_string("/proc/loadavg").expect("read").trim());
-    for (pool, warmth) in [(POOL, Warmth::Hot), (0, Warmth::Cold)] {
-        config.pool = pool;
-        fs::write(folder.join(Config::FILE), config.to_toml()).expect("written");
-        let starter =
-            Starter { program: std::env::current_exe().expect("this program"), arguments: vec![] };
-        let worker = WorkerCustody::start(config.clone(), starter).expect("a worker");
-        let hsm = Hsm::open(config.clone()).expect("a token");
-        let bench = Bench::new(folder, hsm, worker);
-        std::thread::sleep(Duration::from_secs(5)); // the worker's pool fills up
-        bench.parts(rounds);
-        for threads in [1, 2] {
-            bench.run(warmth, threads, rounds);
+    let mut ratios: BTreeMap<(Warmth, usize), [Vec<f64>; 2]> = BTreeMap::new();
+    for run in 0..runs {
+        for (pool, warmth) in [(POOL, Warmth::Hot), (0, Warmth::Cold)] {
+            config.pool = pool;
+            fs::write(folder.join(Config::FILE), config.to_toml()).expect("written");
+            for threads in [1, 2] {
+                keep_to(threads);
+                let program = std::env::current_exe().expect("this program");
+                let starter = Starter { program, arguments: vec![] };
+                let worker = WorkerCustody::start(config.clone(), starter).expect("a worker");
+                let hsm = Hsm::open(config.clone()).expect("a token");
+                let bench = Bench::new(folder, hsm, worker);
+                std::thread::sleep(Duration::from_secs(4)); // the worker's pool fills up
+                let line = bench.run(warmth, threads, rounds.min(MOST / threads));
+                let all = ratios.entry((warmth, threads)).or_default();
+                all.iter_mut().zip(line).for_each(|(all, one)| all.push(one));
+                if (run, warmth, threads) == (0, Warmth::Hot, 1) {
+                    bench.parts(400);
+                }
+            }
         }
+    }
+    println!("median of {runs} runs:");
+    for ((warmth, threads), all) in ratios {
+        let [p50, p99] = all.map(|mut all| {
+            all.sort_by(f64::total_cmp);
+            all[(all.len() - 1) / 2]
+        });
+        println!("{warmth:?} x{threads}: ratio p50 {p50:.2} p99 {p99:.2}");
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// As many processors as threads, for this process and those that it starts: so one thread has both
+/// sides on one processor, whichever processor of this machine is the slower one now.
+fn keep_to(processors: usize) {
+    let mut set = CpuSet::new();
+    (0..processors).for_each(|processor| set.set(processor));
+    sched_setaffinity(None, &set).expect("processors from 0 up");
+}
+
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Warmth {
     Hot,
     Cold,
@@ -279,7 +310,8 @@ impl Bench {
         timed("release through the worker", &mut || self.product(&self.shares[0]));
     }
 
-    fn run(&self, warmth: Warmth, threads: usize, rounds: usize) {
+    /// Prints one line, and says the ratios of its medians and of its 99th percentiles.
+    fn run(&self, warmth: Warmth, threads: usize, rounds: usize) -> [f64; 2] {
         let barrier = Barrier::new(threads);
         let taken: Vec<_> = std::thread::scope(|scope| {
             let one = |share| {
@@ -306,6 +338,7 @@ impl Bench {
             ratio(p99, f99),
             ratio(product[0], floor[0]),
         );
+        [ratio(p50, f50), ratio(p99, f99)]
     }
 
     fn alternate(
@@ -318,8 +351,7 @@ impl Bench {
         let (raw, mut echo) = (self.hsm.token().raw, Echo::start());
         let (mut floor, mut product) = (Vec::new(), Vec::new());
         for round in 0..rounds + 10 {
-            // Off the path: the pools fill up, and cold means that no share is cached.
-            std::thread::sleep(Duration::from_micros(500));
+            // Off the path: cold means that no share is cached.
             if warmth == Warmth::Cold {
                 let _alone = self.handles.write().expect("not poisoned");
                 self.worker.destroy_handles().expect("destroyed");
@@ -328,12 +360,14 @@ impl Bench {
                 let (_, private) = pair(&raw, session.handle());
                 (self.unwrapped(&session), private)
             });
+            std::thread::sleep(REST);
             let start = Instant::now();
             let left = self.bare(&session, ready);
             echo.round_trip();
             let bare = start.elapsed();
             left.into_iter().for_each(|object| drop(raw.destroy(session.handle(), object)));
             let shared = self.handles.read().expect("not poisoned");
+            std::thread::sleep(REST);
             let start = Instant::now();
             self.product(share);
             let whole = start.elapsed();
