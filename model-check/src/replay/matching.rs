@@ -137,6 +137,11 @@ impl Matcher {
                 channels.is_same(&entry.role, *channel, *world)
             }
             (Output::Dial { custodian }, Said::Dial(id)) => custodian == id,
+            (
+                Output::Effect { ticket, effect: Effect::Export { channel, .. } },
+                Said::AskDevice(ours, DeviceEffect::Export { channel: world, .. })
+                | Said::AskCustodian(ours, CustodianEffect::Export { channel: world, .. }),
+            ) => ticket == ours && channels.is_same(&entry.role, *channel, world.value()),
             (Output::Effect { ticket, effect }, Said::AskDevice(ours, term)) => {
                 ticket == ours && device_effect_fits(effect, term)
             }
@@ -202,8 +207,7 @@ fn device_effect_fits(real: &Effect, term: &DeviceEffect) -> bool {
                 && shares.len() == secrets.shares.len()
                 && dek.is_some() == secrets.dek.is_some()
         }
-        (Effect::Export { .. }, DeviceEffect::Export { .. })
-        | (Effect::Load { .. }, DeviceEffect::Load { .. })
+        (Effect::Load { .. }, DeviceEffect::Load { .. })
         | (Effect::Zeroise, DeviceEffect::Zeroise)
         | (Effect::Scrub, DeviceEffect::Scrub)
         | (Effect::Plant, DeviceEffect::Plant) => true,
@@ -230,8 +234,7 @@ fn custodian_effect_fits(real: &Effect, term: &CustodianEffect) -> bool {
                 && *epoch == ours.epoch.value()
                 && orders.len() == ours.orders.len()
         }
-        (Effect::Export { .. }, CustodianEffect::Export { .. })
-        | (Effect::Appraise { .. }, CustodianEffect::Appraise { .. })
+        (Effect::Appraise { .. }, CustodianEffect::Appraise { .. })
         | (Effect::Sign { .. }, CustodianEffect::Sign { .. })
         | (Effect::DestroyHandles, CustodianEffect::DestroyHandles) => true,
         _ => false,
