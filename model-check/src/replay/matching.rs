@@ -157,11 +157,12 @@ impl Matcher {
         }
     }
 
-    /// A digest and a term that appeared together stay together.
+    /// A digest and a term that appeared together stay together. Operators may sign one order twice,
+    /// for two custodians: then the notices of one term have two digests, each with that term alone.
     fn pair_frame(&mut self, frame: &Frame, id: FrameId) -> bool {
         let term = *self.terms.entry(frame.digest.clone()).or_insert(id);
         let digest = self.digests.entry(id).or_insert_with(|| frame.digest.clone());
-        term == id && *digest == frame.digest
+        term == id && (*digest == frame.digest || frame.message == "Notice")
     }
 }
 
