@@ -32,7 +32,7 @@ impl Channels {
     /// Pairs by the connection's name, which both ends compute and nobody else. Both ends have to
     /// agree on who they are and on what they exported, and no two connections export the same.
     pub(super) fn read(queues: &BTreeMap<String, VecDeque<Entry>>) -> Result<Self, Mismatch> {
-        let mut dialled = ends(queues, |role| is_device(role))?;
+        let mut dialled = ends(queues, is_device)?;
         let mut channels = Self::default();
         let mut exporters = BTreeMap::new();
         for (name, accepted) in ends(queues, |role| custodian_of(role).is_some())? {
