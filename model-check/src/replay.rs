@@ -91,7 +91,7 @@ impl Replayer {
         let mut world = World::bare(&config);
         world.said = Some(Vec::new());
         Ok(Self {
-            channels: Channels::read(&queues),
+            channels: Channels::read(&queues)?,
             matcher: Matcher::default(),
             world,
             config,

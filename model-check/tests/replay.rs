@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use split_custody_model_check::replay::{Mismatch, replay};
 use split_custody_model_check::world::Setup;
 use split_custody_protocol::reset::OnHostRead;
-use split_custody_protocol::trace::{Entry, Input, Output};
+use split_custody_protocol::trace::{Answer, Entry, Input, Output};
 use split_custody_protocol::wire::decode;
 use split_custody_protocol::wire::manifest::Manifest;
 use split_custody_protocol::wire::signed::Signed;
@@ -137,6 +137,56 @@ fn wire_6_an_altered_frame_never_fits() {
     let others: Vec<_> =
         altered.keys().filter(|kind| !from_operators.contains(&kind.as_str())).collect();
     assert!(others.is_empty(), "{others:?}");
+}
+
+/// Which channel of a device is which of a custodian is told by the connection's name alone.
+#[test]
+fn hs_2_a_connection_named_otherwise_at_one_end_never_fits() {
+    let unnoticed = Run::recorded().unnoticed(|log, at| match &mut log[at].input {
+        Input::ChannelOpened { custodian: Some(_), connection: Some(name), .. } => {
+            name.0[0] ^= 1;
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(unnoticed, BTreeMap::new());
+}
+
+#[test]
+fn hs_2_an_end_with_another_leaf_key_or_exporter_never_fits() {
+    let run = Run::recorded();
+    let leaf = run.unnoticed(|log, at| match &mut log[at].input {
+        Input::ChannelOpened { custodian: Some(_), own_leaf, .. } => {
+            own_leaf.0[0] ^= 1;
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(leaf, BTreeMap::new());
+    let exporter = run.unnoticed(|log, at| match &mut log[at].input {
+        Input::Done { answer: Answer::Exported { exporter }, .. } => {
+            exporter.0[0] ^= 1;
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(exporter, BTreeMap::new());
+}
+
+#[test]
+fn hs_2_two_connections_of_one_name_never_fit() {
+    let mut run = Run::recorded();
+    let name = |entry: &mut Entry| match &mut entry.input {
+        Input::ChannelOpened { custodian: Some(_), connection: Some(name), .. } => {
+            name.0.fill(7);
+            true
+        }
+        _ => false,
+    };
+    let named = run.logs.iter_mut().flatten().map(name).filter(|named| *named).take(2).count();
+    assert_eq!(named, 2);
+    let refused = run.replay().expect_err("two ends of one name");
+    assert!(refused.what.contains("opened twice"), "{refused}");
 }
 
 /// A dropped event is noticed unless the world could have gone on without it all the same: a refused

@@ -51,6 +51,10 @@ pub enum Input {
         /// Every certificate that the peer presented, leaf first; empty on a device.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         chain: Vec<Hex>,
+        /// The name of the TLS connection: SHA-256 of what its two ends, and nobody else, export
+        /// for the log alone. Equal in both logs and in no third; absent without TLS.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connection: Option<Hex>,
     },
     ChannelFailed {
         custodian: u8,

@@ -8,6 +8,7 @@
 pub mod cbor;
 mod dictionary;
 mod divergence;
+pub mod harm;
 mod keyring;
 mod lockstep;
 pub mod network;

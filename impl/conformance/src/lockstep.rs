@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use split_custody_model_check::frame::FrameId;
 use split_custody_model_check::symbolic::sealed_parts;
 use split_custody_model_check::world::{
     Action, Asked, Config, CustodianView, DeviceView, Heard, Reply, Turn, Who, World,
@@ -20,6 +21,7 @@ use split_custody_protocol::wire::encode;
 
 use crate::dictionary::Dictionary;
 use crate::divergence::Divergence;
+use crate::harm::harm;
 use crate::keyring::Keyring;
 use crate::owner::Objects;
 use crate::saying::{Question, Saying};
@@ -119,14 +121,19 @@ impl Lockstep {
         self.world.actions(&self.config)
     }
 
-    /// These bytes stand for this frame, which a test composed in both languages.
-    pub fn learn(&mut self, model: &[u8], real: &[u8]) {
-        self.dictionary.learn(model, real);
-    }
-
-    /// The bytes of a frame of the model.
-    pub fn real_of(&mut self, model: &[u8]) -> Result<Vec<u8>, Divergence> {
-        Ok(self.dictionary.real_of(model)?)
+    /// Changes the same value in both languages: from here on one harmed frame, whose name in the
+    /// model is returned, stands for the other. `None` where there is nothing to change.
+    pub fn harm(&mut self, frame: FrameId, place: u16) -> Result<Option<FrameId>, Divergence> {
+        let model = frame.bytes().to_vec();
+        let real = self.dictionary.real_of(&model)?;
+        let (Some(model), Some(real)) = (harm(&model, place), harm(&real, place)) else {
+            return Ok(None);
+        };
+        if let (Some(model), Some(real)) = (&model.value, &real.value) {
+            self.dictionary.learn(model, real);
+        }
+        self.dictionary.learn(&model.frame, &real.frame);
+        Ok(Some(FrameId::of(&model.frame)))
     }
 
     fn follow(&mut self, reply: Reply) -> Result<Vec<Turn>, Divergence> {

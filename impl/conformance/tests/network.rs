@@ -40,8 +40,8 @@ fn count(logs: &[Vec<Entry>], counts: &mut BTreeMap<&'static str, usize>) {
 
 #[test]
 fn every_run_on_a_simulated_network_is_one_of_the_model() {
-    let (mut counts, mut events) = (BTreeMap::new(), 0);
-    for seed in 1..=seeds(6) {
+    let (mut counts, mut events, mut exports) = (BTreeMap::new(), 0, 0);
+    for seed in 1..=seeds(40) {
         let folder = tempfile::TempDir::new().expect("a folder");
         let run = run(seed, folder.path());
         let written: usize = run.logs.iter().map(Vec::len).sum();
@@ -52,10 +52,12 @@ fn every_run_on_a_simulated_network_is_one_of_the_model() {
                 panic!("seed {seed}: {mismatch}\n{:#?}\nlogs: {}", run.deeds, kept.display());
             }
         }
+        exports += run.exports().unwrap_or_else(|other| panic!("seed {seed}: {other}"));
         events += written;
         count(&run.logs, &mut counts);
     }
-    println!("{events} events: {counts:?}");
+    println!("{events} events, {exports} exports: {counts:?}");
+    assert!(exports > 200, "{exports} exports compare too little");
     // A network on which nothing is granted, lost or done twice would fit as well.
     for happened in ["Grant", "Renewal", "closed", "booted", "powered on", "used", "Acknowledged"] {
         assert!(counts.get(happened).is_some_and(|n| *n > 0), "no {happened}: {counts:?}");

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Settings, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 
-use split_custody_conformance::cbor::Item;
 use split_custody_conformance::{Divergence, Lockstep, Tally};
 use split_custody_model_check::frame::FrameId;
 use split_custody_model_check::slice::everything;
@@ -48,6 +47,8 @@ enum Word {
     Replay(u16, u16),
     /// Old bytes arrive with one value changed, or cut short.
     Tampered(u16, u16, u16),
+    /// What is on its way arrives with one value changed, or cut short.
+    Altered(u16, u16),
 }
 
 fn word() -> impl Strategy<Value = Word> {
@@ -76,6 +77,7 @@ fn word() -> impl Strategy<Value = Word> {
         2 => n().prop_map(W::Attack),
         3 => (n(), n()).prop_map(|(frame, at)| W::Replay(frame, at)),
         3 => (n(), n(), n()).prop_map(|(frame, at, place)| W::Tampered(frame, at, place)),
+        4 => (n(), n()).prop_map(|(frame, place)| W::Altered(frame, place)),
     ]
 }
 
@@ -117,6 +119,7 @@ impl Run {
                 None => Ok(()),
             },
             Word::Tampered(frame, at, place) => self.tampered(frame, at, place),
+            Word::Altered(n, place) => self.altered(n, place),
             word => {
                 let enabled = self.lockstep.actions();
                 let (is, n) = kind(word);
@@ -156,31 +159,28 @@ impl Run {
         self.step(Action::Send(channel, end, frame))
     }
 
-    /// The same value is changed in the model's frame and in the implementation's.
+    /// The same value is changed in an old frame of the model's and in the implementation's.
     fn tampered(&mut self, frame: u16, at: u16, place: u16) -> Result<(), Divergence> {
         let Some(frame) = pick(&self.sent, frame).copied() else { return Ok(()) };
-        let model = frame.bytes().to_vec();
-        let real = self.lockstep.real_of(&model)?;
-        let (Some(harmed), Some(bytes)) = (harm(&model, place), harm(&real, place)) else {
-            return Ok(());
-        };
-        self.lockstep.learn(&harmed, &bytes);
-        self.deliver(FrameId::of(&harmed), at)
+        let Some(harmed) = self.lockstep.harm(frame, place)? else { return Ok(()) };
+        self.deliver(harmed, at)
     }
-}
 
-/// Changes the first or the last byte of one byte string, or cuts the frame's last byte off.
-fn harm(frame: &[u8], place: u16) -> Option<Vec<u8>> {
-    let mut item = Item::read(frame)?;
-    let mut strings = item.byte_strings();
-    let (end, place) = (place & 1, usize::from(place >> 1) % (strings.len() + 1));
-    let Some(string) = strings.get_mut(place) else {
-        return Some(frame[..frame.len() - 1].to_vec());
-    };
-    // A signature or key of the model ends in bytes that mean nothing.
-    let first = end == 0 || matches!(string.len(), 64 | 65);
-    *(if first { string.first_mut() } else { string.last_mut() })? ^= 1;
-    Some(item.write())
+    /// What would arrive next arrives with one value changed, before it.
+    fn altered(&mut self, n: u16, place: u16) -> Result<(), Divergence> {
+        let enabled = self.lockstep.actions();
+        let arrives = |action: &Action| match action {
+            Action::Deliver(channel, end) => Some((*channel, *end)),
+            _ => None,
+        };
+        let meant: Vec<(u64, End)> = enabled.iter().filter_map(arrives).collect();
+        let Some((channel, end)) = pick(&meant, n).copied() else { return Ok(()) };
+        let Some(frame) = self.lockstep.world.next_frame(channel, end) else { return Ok(()) };
+        match self.lockstep.harm(frame, place)? {
+            Some(harmed) => self.step(Action::Send(channel, end, harmed)),
+            None => Ok(()),
+        }
+    }
 }
 
 fn pick<T>(items: &[T], n: u16) -> Option<&T> {
@@ -236,9 +236,11 @@ fn kind(word: Word) -> (Is, u16) {
             };
             (Box::new(is), n)
         }
-        Word::Settle | Word::Activate(_) | Word::Replay(..) | Word::Tampered(..) => {
-            (Box::new(|_| false), 0)
-        }
+        Word::Settle
+        | Word::Activate(_)
+        | Word::Replay(..)
+        | Word::Tampered(..)
+        | Word::Altered(..) => (Box::new(|_| false), 0),
     }
 }
 

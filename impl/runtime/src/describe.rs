@@ -7,7 +7,7 @@ use split_custody_protocol::effect::{
     Change, CustodianAnswer, CustodianEffect, DeviceAnswer, DeviceEffect, Output, Verdict,
 };
 use split_custody_protocol::ids::{ChannelId, Ticket};
-use split_custody_protocol::suite::{Label, LeafKey};
+use split_custody_protocol::suite::{Exporter, Label, LeafKey};
 use split_custody_protocol::wire::evidence::Evidence;
 use split_custody_protocol::wire::{self, MessageType, Signed};
 
@@ -42,6 +42,25 @@ pub(crate) fn opened(
         own_leaf: own_leaf.as_bytes().into(),
         peer_leaf: peer_leaf.as_bytes().into(),
         chain: chain.iter().map(|leaf| leaf.as_bytes().into()).collect(),
+        connection: None,
+    }
+}
+
+/// The opening of a channel, with the name of its connection: machines know no connections.
+pub(crate) fn named(opened: trace::Input, name: Option<Exporter>) -> trace::Input {
+    match opened {
+        trace::Input::ChannelOpened { channel, custodian, own_leaf, peer_leaf, chain, .. } => {
+            let connection = name.map(|name| sha256(name.as_bytes()));
+            trace::Input::ChannelOpened {
+                channel,
+                custodian,
+                own_leaf,
+                peer_leaf,
+                chain,
+                connection,
+            }
+        }
+        other => other,
     }
 }
 

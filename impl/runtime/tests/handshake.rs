@@ -214,6 +214,39 @@ async fn hs_2_exporter_is_equal_at_both_ends_and_nowhere_else() {
     assert_ne!(exported, export(&elsewhere, &CONTEXT), "another connection");
 }
 
+/// The other end is TLS alone, with the words of the chapter and without this crate's.
+#[tokio::test]
+async fn hs_2_exporter_is_the_known_answer_of_the_chapter() {
+    let chapter = include_str!("../../../spec/20-handshake.md");
+    assert!(chapter.contains("the label `EXPORTER-split-custody-v1`"));
+    let deployment = Deployment::new();
+    let identity = device_identity(&deployment.node, week());
+    let client = deployment.raw_client(Some(identity), &[&TLS13], our_alpn());
+    let (custodian, device) = meet_raw(&deployment.server(), client).await;
+    let (custodian, device) = (custodian.expect("opened"), device.expect("opened"));
+    let known = |label: &[u8], context: Option<&[u8]>| {
+        device.get_ref().1.export_keying_material([0; 32], label, context).expect("exported")
+    };
+    let answer = known(b"EXPORTER-split-custody-v1", Some(&[1; 32]));
+    assert_eq!(export(&custodian, &CONTEXT), answer);
+    assert_ne!(answer, known(b"EXPORTER-split-custody-v1", None), "no context");
+    assert_ne!(answer, known(b"EXPORTER-split-custody-v2", Some(&[1; 32])), "another label");
+}
+
+#[tokio::test]
+async fn aud_1_a_connection_has_one_name_that_tells_nothing_of_its_exporter() {
+    let deployment = Deployment::new();
+    let (server, client) = (deployment.server(), deployment.client());
+    let (at_custodian, at_device) = meet(&server, &client).await;
+    let (at_custodian, at_device) = (at_custodian.expect("opened"), at_device.expect("opened"));
+    let (_, elsewhere) = meet(&server, &client).await;
+
+    let name = |channel: &Channel| *channel.exporter.name().expect("a name").as_bytes();
+    assert_eq!(name(&at_device), name(&at_custodian));
+    assert_ne!(name(&at_device), name(&elsewhere.expect("opened")));
+    assert_ne!(name(&at_device), export(&at_device, &CONTEXT));
+}
+
 #[tokio::test]
 async fn hs_1_plain_bytes_on_the_port_are_refused() {
     let (address, mut news) = listening(limits()).await;

@@ -3,6 +3,8 @@
 mod support;
 mod world;
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use split_custody_keys::Outage;
@@ -15,7 +17,7 @@ use split_custody_runtime::clock::{BootClock, Clock};
 use split_custody_runtime::driver::Handle;
 use split_custody_runtime::record::read_log;
 use split_custody_runtime::trace_types as trace;
-use world::{Log, World};
+use world::{Log, UNLOGGED, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rel_5_two_of_three_release_and_rev_12_an_order_stops_the_device() {
@@ -33,6 +35,7 @@ async fn rel_5_two_of_three_release_and_rev_12_an_order_stops_the_device() {
     world.wait_for(|r| matches!(r, Report::Stopped { cause: StopCause::Revoked })).await;
     let refused = world.device.call("admit", |device: &mut Device, now| device.admit(now)).await;
     assert!(refused.expect("called").is_err());
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,6 +46,7 @@ async fn rst_2_host_read_ends_the_incarnation_and_the_next_one_acquires() {
     world.wait_for(|r| matches!(r, Report::Stopped { cause: StopCause::Tainted })).await;
     world.wait_for(|r| matches!(r, Report::Clean { .. })).await;
     world.acquire().await;
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,6 +59,7 @@ async fn rel_13_hsm_outage_leaves_the_quorum_and_renewals_go_on() {
     tokio::time::sleep(Duration::from_millis(2600)).await;
     let admitted = world.device.call("admit", |device: &mut Device, now| device.admit(now)).await;
     admitted.expect("called").expect("admitted");
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,6 +77,7 @@ async fn hs_2_logs_of_both_ends_agree_on_frames_and_exporters() {
             assert!(transmitted(&device).contains(&frame), "{frame:?}");
         }
     }
+    world.finish().await;
 }
 
 fn admits(device: &Handle<Device>) -> bool {
@@ -80,7 +86,8 @@ fn admits(device: &Handle<Device>) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lea_16_the_gate_of_a_driver_opens_with_the_model_and_shuts_with_an_order() {
-    let mut world = World::start_with(OnHostRead::Block, Log::Off).await;
+    let log = Log::Off("lea_16_the_gate_of_a_driver_opens_with_the_model_and_shuts_with_an_order");
+    let mut world = World::start_with(OnHostRead::Block, log).await;
     assert!(!admits(&world.device));
     world.acquire().await;
     assert!(admits(&world.device));
@@ -92,11 +99,13 @@ async fn lea_16_the_gate_of_a_driver_opens_with_the_model_and_shuts_with_an_orde
     }
     world.wait_for(|r| matches!(r, Report::Stopped { cause: StopCause::Revoked })).await;
     assert!(!admits(&world.device));
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lea_16_after_the_word_of_a_host_read_was_sent_nothing_is_admitted() {
-    let mut world = World::start_with(OnHostRead::Reset, Log::Off).await;
+    let log = Log::Off("lea_16_after_the_word_of_a_host_read_was_sent_nothing_is_admitted");
+    let mut world = World::start_with(OnHostRead::Reset, log).await;
     // The world has leaves for eight lives.
     for _ in 0..6 {
         world.acquire().await;
@@ -106,11 +115,13 @@ async fn lea_16_after_the_word_of_a_host_read_was_sent_nothing_is_admitted() {
         assert!(!admits(&world.device));
         world.wait_for(|r| matches!(r, Report::Clean { .. })).await;
     }
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lea_16_uses_over_the_gate_are_charged_before_the_next_turn() {
-    let mut world = World::start_with(OnHostRead::Block, Log::Off).await;
+    let log = Log::Off("lea_16_uses_over_the_gate_are_charged_before_the_next_turn");
+    let mut world = World::start_with(OnHostRead::Block, log).await;
     world.acquire().await;
     let mut charged = Vec::new();
     // A renewal between the two sets the count back; a few tries are enough on any machine.
@@ -119,7 +130,7 @@ async fn lea_16_uses_over_the_gate_are_charged_before_the_next_turn() {
         let used = |device: &mut Device, _| device.leases().map(|(_, held)| held.used()).collect();
         charged = world.device.call("status", used).await.expect("called");
         if admitted == 7 && charged.iter().all(|used: &u64| *used >= 7) {
-            return;
+            return world.finish().await;
         }
     }
     panic!("charged {charged:?}");
@@ -132,6 +143,40 @@ async fn lea_16_where_a_log_is_kept_the_machine_is_asked() {
     assert!(!admits(&world.device));
     let admitted = world.device.call("admit", |device: &mut Device, now| device.admit(now)).await;
     admitted.expect("called").expect("admitted");
+    world.finish().await;
+}
+
+/// Where no machine runs, nothing is logged.
+const WITHOUT_MACHINES: [(&str, &str); 2] = [
+    ("handshake.rs", "opens channels by hand: what a machine would hear of them is not reached"),
+    ("relay.rs", "sends bytes through a relay by hand, some of them harmed"),
+];
+
+#[test]
+fn aud_1_every_test_has_its_logs_replayed_or_a_reason() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let files = fs::read_dir(&folder).expect("the folder is there");
+    let paths = files.map(|file| file.expect("readable").path());
+    for path in paths.filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
+        let text = fs::read_to_string(&path).expect("readable");
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
+        let has_reason = WITHOUT_MACHINES.iter().any(|(file, _)| *file == name);
+        let runs_machines = ["runtime::driver", "mod world"].iter().any(|word| text.contains(word));
+        assert_ne!(has_reason, runs_machines, "`{name}`");
+        assert!(!runs_machines || text.contains("mod world;"), "`{name}` makes its own drivers");
+    }
+    let text = include_str!("roles.rs");
+    for (test, _) in UNLOGGED {
+        let body = text.split_once(&format!("fn {test}()")).expect("an unlogged test is there").1;
+        let body = body.split("\n}\n").next().unwrap_or_default();
+        assert!(body.contains(&format!("Log::Off(\"{test}\")")), "`{test}` keeps a log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[should_panic(expected = "`World::finish` was not called")]
+async fn aud_1_a_world_that_is_not_replayed_fails_its_test() {
+    drop(World::start(OnHostRead::Block).await);
 }
 
 fn exporters(log: &[trace::Entry]) -> Vec<trace::Hex> {

@@ -137,6 +137,11 @@ impl Matcher {
                 channels.is_same(&entry.role, *channel, *world)
             }
             (Output::Dial { custodian }, Said::Dial(id)) => custodian == id,
+            (
+                Output::Effect { ticket, effect: Effect::Export { channel, .. } },
+                Said::AskDevice(ours, DeviceEffect::Export { channel: world, .. })
+                | Said::AskCustodian(ours, CustodianEffect::Export { channel: world, .. }),
+            ) => ticket == ours && channels.is_same(&entry.role, *channel, world.value()),
             (Output::Effect { ticket, effect }, Said::AskDevice(ours, term)) => {
                 ticket == ours && device_effect_fits(effect, term)
             }
@@ -152,11 +157,12 @@ impl Matcher {
         }
     }
 
-    /// A digest and a term that appeared together stay together.
+    /// A digest and a term that appeared together stay together. Operators may sign one order twice,
+    /// for two custodians: then the notices of one term have two digests, each with that term alone.
     fn pair_frame(&mut self, frame: &Frame, id: FrameId) -> bool {
         let term = *self.terms.entry(frame.digest.clone()).or_insert(id);
         let digest = self.digests.entry(id).or_insert_with(|| frame.digest.clone());
-        term == id && *digest == frame.digest
+        term == id && (*digest == frame.digest || frame.message == "Notice")
     }
 }
 
@@ -202,8 +208,7 @@ fn device_effect_fits(real: &Effect, term: &DeviceEffect) -> bool {
                 && shares.len() == secrets.shares.len()
                 && dek.is_some() == secrets.dek.is_some()
         }
-        (Effect::Export { .. }, DeviceEffect::Export { .. })
-        | (Effect::Load { .. }, DeviceEffect::Load { .. })
+        (Effect::Load { .. }, DeviceEffect::Load { .. })
         | (Effect::Zeroise, DeviceEffect::Zeroise)
         | (Effect::Scrub, DeviceEffect::Scrub)
         | (Effect::Plant, DeviceEffect::Plant) => true,
@@ -230,8 +235,7 @@ fn custodian_effect_fits(real: &Effect, term: &CustodianEffect) -> bool {
                 && *epoch == ours.epoch.value()
                 && orders.len() == ours.orders.len()
         }
-        (Effect::Export { .. }, CustodianEffect::Export { .. })
-        | (Effect::Appraise { .. }, CustodianEffect::Appraise { .. })
+        (Effect::Appraise { .. }, CustodianEffect::Appraise { .. })
         | (Effect::Sign { .. }, CustodianEffect::Sign { .. })
         | (Effect::DestroyHandles, CustodianEffect::DestroyHandles) => true,
         _ => false,

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 
 use split_custody_protocol::trace::{Answer, Effect, Entry, Frame, Hex, Input, Output};
 
-use super::{custodian_of, is_device, operator_word};
+use super::{Mismatch, custodian_of, is_device, mismatch, operator_word};
 use crate::world::OperatorSays;
 
 /// A channel as one process names it.
 type Local = (String, u64);
 
-/// A channel that a device opened, and that no custodian's is paired with yet.
-struct Dialled {
-    now: u64,
-    /// The custodian, and the device's leaf key.
-    ends: (u8, Hex),
-    exporter: Option<Hex>,
+/// One end of a connection, and what its process knows of it.
+struct Opened<'a> {
+    entry: &'a Entry,
     local: Local,
+    /// The custodian, the device's leaf key and the custodian's.
+    ends: (Option<u8>, &'a Hex, &'a Hex),
+    exporter: Option<&'a Hex>,
 }
 
 /// The channels of a run.
@@ -29,73 +29,23 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    /// Pairs by exporter, which is equal at both ends of one channel and nowhere else. Where a
-    /// custodian made none, by the leaf keys at both ends: a device's end is open before the other,
-    /// so it is the last that was opened until then and that no other channel is paired with.
-    pub(super) fn read(queues: &BTreeMap<String, VecDeque<Entry>>) -> Self {
-        let mut dialled = Vec::new();
-        for (role, queue) in queues.iter().filter(|(role, _)| is_device(role)) {
-            let exported = exported(queue);
-            for entry in queue {
-                if let Input::ChannelOpened { channel, custodian: Some(id), own_leaf, .. } =
-                    &entry.input
-                {
-                    let exporter = exported.get(channel).cloned();
-                    let local = (role.clone(), *channel);
-                    dialled.push(Dialled {
-                        now: entry.now,
-                        ends: (*id, own_leaf.clone()),
-                        exporter,
-                        local,
-                    });
-                }
-            }
-        }
-        dialled.sort_by_key(|dialled| dialled.now);
+    /// Pairs by the connection's name, which both ends compute and nobody else. Both ends have to
+    /// agree on who they are and on what they exported, and no two connections export the same.
+    pub(super) fn read(queues: &BTreeMap<String, VecDeque<Entry>>) -> Result<Self, Mismatch> {
+        let mut dialled = ends(queues, is_device)?;
         let mut channels = Self::default();
-        for (role, queue) in queues {
-            let exported = exported(queue);
-            for (channel, exporter) in exported.iter().filter(|_| custodian_of(role).is_some()) {
-                let is_its = |other: &Dialled| other.exporter.as_ref() == Some(exporter);
-                if let Some(place) = dialled.iter().position(is_its) {
-                    let device = dialled.remove(place).local;
-                    channels.device_end.insert((role.clone(), *channel), device);
-                }
+        let mut exporters = BTreeMap::new();
+        for (name, accepted) in ends(queues, |role| custodian_of(role).is_some())? {
+            note(&mut exporters, name, &accepted)?;
+            let Some(device) = dialled.remove(name) else { continue };
+            if device.ends != accepted.ends {
+                return Err(mismatch(accepted.entry, "the other end is another's".to_owned()));
             }
+            note(&mut exporters, name, &device)?;
+            channels.device_end.insert(accepted.local, device.local);
         }
-        channels.pair_others(queues, dialled);
-        channels
-    }
-
-    fn pair_others(
-        &mut self,
-        queues: &BTreeMap<String, VecDeque<Entry>>,
-        mut dialled: Vec<Dialled>,
-    ) {
-        for (role, queue) in queues {
-            let Some(id) = custodian_of(role) else { continue };
-            for entry in queue {
-                let Input::ChannelOpened { channel, peer_leaf, .. } = &entry.input else {
-                    continue;
-                };
-                let local = (role.clone(), *channel);
-                let ends = (id, peer_leaf.clone());
-                // What one end heard there, the other said there.
-                let heard = frames(queue, *channel);
-                let fits = |other: &Dialled| {
-                    let there = queues.get(&other.local.0);
-                    let (got, said) = there.map(|q| frames(q, other.local.1)).unwrap_or_default();
-                    said.starts_with(&heard.0) && heard.1.starts_with(&got)
-                };
-                let before =
-                    |other: &Dialled| other.ends == ends && other.now <= entry.now && fits(other);
-                if !self.device_end.contains_key(&local)
-                    && let Some(place) = dialled.iter().rposition(before)
-                {
-                    self.device_end.insert(local, dialled.remove(place).local);
-                }
-            }
-        }
+        dialled.iter().try_for_each(|(name, alone)| note(&mut exporters, name, alone))?;
+        Ok(channels)
     }
 
     /// Whether a custodian's channel ends in the device.
@@ -135,32 +85,63 @@ impl Channels {
     }
 }
 
-/// What a process heard on a channel, and what it said there.
-fn frames(queue: &VecDeque<Entry>, channel: u64) -> (Vec<Hex>, Vec<Hex>) {
-    let (mut heard, mut said) = (Vec::new(), Vec::new());
-    for entry in queue {
-        if let Input::Received { channel: on, frame } = &entry.input
-            && *on == channel
-        {
-            heard.push(frame.digest.clone());
+/// The ends of these processes' connections, by name; a process has one end of each.
+fn ends<'a>(
+    queues: &'a BTreeMap<String, VecDeque<Entry>>,
+    of: impl Fn(&str) -> bool,
+) -> Result<BTreeMap<&'a Hex, Opened<'a>>, Mismatch> {
+    let mut ends = BTreeMap::new();
+    for (role, queue) in queues.iter().filter(|(role, _)| of(role)) {
+        let exported = exported(queue);
+        for entry in queue {
+            let Input::ChannelOpened {
+                channel,
+                custodian,
+                own_leaf,
+                peer_leaf,
+                connection: Some(name),
+                ..
+            } = &entry.input
+            else {
+                continue;
+            };
+            let ends_of = match custodian {
+                Some(_) => (*custodian, own_leaf, peer_leaf),
+                None => (custodian_of(role), peer_leaf, own_leaf),
+            };
+            let exporter = exported.get(channel).copied();
+            let local = (role.clone(), *channel);
+            if ends.insert(name, Opened { entry, local, ends: ends_of, exporter }).is_some() {
+                return Err(mismatch(entry, "a connection was opened twice".to_owned()));
+            }
         }
-        said.extend(entry.outputs.iter().filter_map(|output| match output {
-            Output::Transmit { channel: on, frame } if *on == channel => Some(frame.digest.clone()),
-            _ => None,
-        }));
     }
-    (heard, said)
+    Ok(ends)
+}
+
+/// One connection, one exporter; two connections, two.
+fn note<'a>(
+    exporters: &mut BTreeMap<&'a Hex, &'a Hex>,
+    name: &'a Hex,
+    end: &Opened<'a>,
+) -> Result<(), Mismatch> {
+    let Some(exporter) = end.exporter else { return Ok(()) };
+    let other_value = exporters.iter().any(|(value, of)| *of == name && *value != exporter);
+    if other_value || *exporters.entry(exporter).or_insert(name) != name {
+        return Err(mismatch(end.entry, "the exporter is not that of its connection".to_owned()));
+    }
+    Ok(())
 }
 
 /// The exporter digest of each channel of one process.
-fn exported(queue: &VecDeque<Entry>) -> BTreeMap<u64, Hex> {
+fn exported(queue: &VecDeque<Entry>) -> BTreeMap<u64, &Hex> {
     let mut asked = BTreeMap::new();
     let mut exported = BTreeMap::new();
     for entry in queue {
         if let Input::Done { ticket, answer: Answer::Exported { exporter } } = &entry.input
             && let Some(channel) = asked.get(ticket)
         {
-            exported.insert(*channel, exporter.clone());
+            exported.insert(*channel, exporter);
         }
         for output in &entry.outputs {
             if let Output::Effect { ticket, effect: Effect::Export { channel, .. } } = output {

@@ -36,6 +36,7 @@ use tokio::time::{sleep, timeout};
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::inline::{CustodianDesk, DeviceDesk, SimClock};
+use super::witness::{Heard, Witness};
 use crate::keyring::Keyring;
 use crate::owner::Objects;
 use crate::system::{custodian_config, device_config};
@@ -59,6 +60,7 @@ struct Shared {
     disks: BTreeMap<u8, MemoryDisk>,
     folder: PathBuf,
     lives: AtomicU32,
+    witness: Witness,
 }
 
 impl Deployment {
@@ -84,7 +86,12 @@ impl Deployment {
             root,
             folder: folder.to_path_buf(),
             lives: AtomicU32::new(0),
+            witness: Witness::default(),
         }))
+    }
+
+    pub(super) fn witness(&self) -> Witness {
+        self.0.witness.clone()
     }
 
     pub(super) fn custodian(&self, id: u8) -> CustodianHost {
@@ -141,8 +148,9 @@ impl CustodianHost {
         let (handle, _) = spawn(machine, ByteSuite::new(), driver);
         handle.input(CustodianInput::Booted).await?;
         let listener = Accepting(TcpListener::bind(("0.0.0.0", PORT)).await?);
+        let witness = shared.witness.clone();
         let opened = move |channel| {
-            let handle = handle.clone();
+            let (handle, channel) = (handle.clone(), witness.at_custodian(channel));
             async move { handle.opened(channel).await.unwrap_or_default() }
         };
         serve(listener, shared.servers[&self.id].clone(), limits(), opened, drop).await;
@@ -218,10 +226,11 @@ impl DeviceHost {
         let make = Box::new(move || deployment.client());
         let backend = PlantLeaf { inner: backend, slot: leaf.clone(), make };
         let (observer, reports) = unbounded_channel();
+        let inner = Arc::new(Connector { dialer: Dialling, leaf, limits: limits() });
         let driver = Config {
             clock: SimClock,
             effects: DeviceDesk::start(backend),
-            connect: Some(Arc::new(Connector { dialer: Dialling, leaf, limits: limits() })),
+            connect: Some(Arc::new(Heard { inner, witness: self.0.witness() })),
             limits: limits(),
             recorder: self.0.recorder("device"),
             observer,

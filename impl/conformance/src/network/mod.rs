@@ -9,6 +9,7 @@
 mod host;
 mod inline;
 mod schedule;
+mod witness;
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use split_custody_runtime::record::read_log;
 
 use host::Deployment;
 use schedule::Schedule;
+use witness::Witness;
 
 /// What a run left behind.
 #[derive(Debug)]
@@ -30,12 +32,19 @@ pub struct Run {
     pub setup: Setup,
     /// What was done to the network and its hosts, in words.
     pub deeds: Vec<String>,
+    witness: Witness,
 }
 
 impl Run {
     /// The run's own logs, as enabled actions of the model's world.
     pub fn replay(&self) -> Result<Replayed, Mismatch> {
         replay(&self.logs, &self.setup)
+    }
+
+    /// How many of the logged exports are what HS-2 gives for the first frame that was heard on
+    /// their connections; an error names the first that is not.
+    pub fn exports(&self) -> Result<usize, String> {
+        self.witness.agrees(&self.logs)
     }
 }
 
@@ -66,7 +75,7 @@ pub fn run(seed: u64, folder: &Path) -> Run {
         sim.step().expect("hosts end only when they are crashed");
     }
     drop(sim);
-    Run { logs: logs(folder), setup, deeds: schedule.done() }
+    Run { logs: logs(folder), setup, deeds: schedule.done(), witness: deployment.witness() }
 }
 
 fn logs(folder: &Path) -> Vec<Vec<Entry>> {

@@ -78,6 +78,10 @@ impl Channels {
         self.open.remove(&id).is_some()
     }
 
+    pub(super) fn name(&self, id: ChannelId) -> Option<Exporter> {
+        self.open.get(&id)?.exporter.name()
+    }
+
     pub(super) fn export(&self, id: ChannelId, context: &Digest) -> Option<Exporter> {
         self.open.get(&id)?.exporter.export(context)
     }

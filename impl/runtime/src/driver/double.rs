@@ -155,6 +155,7 @@ impl Machine for Toy {
                 own_leaf: [0; 32].into(),
                 peer_leaf: [0; 32].into(),
                 chain: Vec::new(),
+                connection: None,
             },
             Happened::Received(frame) => {
                 trace::Input::Received { channel, frame: crate::describe::frame(frame) }
@@ -190,6 +191,10 @@ struct FixedExport;
 impl Export for FixedExport {
     fn export(&self, _: &Digest) -> Option<Exporter> {
         Some(Exporter::new([0xc3; 32]))
+    }
+
+    fn name(&self) -> Option<Exporter> {
+        Some(Exporter::new([0x5a; 32]))
     }
 }
 

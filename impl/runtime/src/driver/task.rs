@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
+use crate::describe;
 use crate::driver::channels::{Arrival, Channels};
 use crate::driver::handle::{Command, Handle};
 use crate::effects::{Answers, Effects};
@@ -220,7 +221,8 @@ where
             Command::Input(input, _hold) => {
                 let now = self.config.clock.now();
                 self.on_due(now)?;
-                self.turn(now, input)?;
+                let described = self.config.recorder.input::<M>(&input);
+                self.turn(now, input, described)?;
                 self.settle(now)
             }
             Command::Call(call) => {
@@ -248,7 +250,12 @@ where
             _ => None,
         };
         let Some(input) = M::input(happening) else { return Ok(()) };
-        let taken = self.turn(now, input)?;
+        let described = self.config.recorder.input::<M>(&input);
+        let described = match opened {
+            Some(channel) => described.map(|o| describe::named(o, self.channels.name(channel))),
+            None => described,
+        };
+        let taken = self.turn(now, input, described)?;
         if let (Some(channel), Taken::No) = (opened, taken) {
             // A machine that does not want a channel has no reason to close it itself.
             self.close(channel);
@@ -258,8 +265,12 @@ where
     }
 
     /// One turn: handle, drain, record, execute.
-    fn turn(&mut self, now: Instant, input: M::Input) -> Result<Taken, Unrecorded> {
-        let described = self.config.recorder.input::<M>(&input);
+    fn turn(
+        &mut self,
+        now: Instant,
+        input: M::Input,
+        described: Option<trace::Input>,
+    ) -> Result<Taken, Unrecorded> {
         self.charge(now);
         let result = self.machine.handle(now, input, &mut self.suite);
         let rejection = result.as_ref().err();

@@ -175,7 +175,10 @@ async fn every_turn_is_in_the_log_with_its_outputs() {
     let sequence: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
     assert_eq!(sequence, [0, 1, 2, 3, 4]);
     assert!(entries.iter().all(|entry| entry.role == "custodian-2" && entry.now == 1000));
-    assert!(matches!(entries[0].input, trace::Input::ChannelOpened { channel: 1, .. }));
+    assert!(matches!(
+        entries[0].input,
+        trace::Input::ChannelOpened { channel: 1, connection: Some(_), .. }
+    ));
     assert!(matches!(entries[0].outputs[0], trace::Output::Effect { ticket: 1, .. }));
     assert!(matches!(entries[1].input, trace::Input::Done { ticket: 1, .. }));
     assert!(matches!(entries[1].outputs[0], trace::Output::Transmit { channel: 1, .. }));

@@ -13,12 +13,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
 use crate::transport::dial::Retired;
-use crate::transport::{EXPORTER_LABEL, Stream};
+use crate::transport::{EXPORTER_LABEL, NAME_LABEL, Stream};
 
 /// Gives keying material of one handshake. [HS-2]
 pub trait Export: Send + Sync {
     /// 32 bytes under this context; `None` fails that exchange.
     fn export(&self, context: &Digest) -> Option<Exporter>;
+
+    /// What names this connection in the event logs of both ends; no message carries it.
+    fn name(&self) -> Option<Exporter>;
 }
 
 /// Held while a channel lives; its drop makes room for another.
@@ -92,19 +95,26 @@ impl<T: Stream> Shared<T> {
     }
 }
 
-impl<T: Stream> Export for Shared<T> {
-    fn export(&self, context: &Digest) -> Option<Exporter> {
+impl<T: Stream> Shared<T> {
+    fn export_as(&self, label: &[u8], context: Option<&[u8]>) -> Option<Exporter> {
         let stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (output, context) = ([0; Exporter::SIZE], Some(&context.as_bytes()[..]));
+        let output = [0; Exporter::SIZE];
         let exported = match &*stream {
-            TlsStream::Client(s) => {
-                s.get_ref().1.export_keying_material(output, EXPORTER_LABEL, context)
-            }
-            TlsStream::Server(s) => {
-                s.get_ref().1.export_keying_material(output, EXPORTER_LABEL, context)
-            }
+            TlsStream::Client(s) => s.get_ref().1.export_keying_material(output, label, context),
+            TlsStream::Server(s) => s.get_ref().1.export_keying_material(output, label, context),
         };
         exported.ok().map(Exporter::new)
+    }
+}
+
+impl<T: Stream> Export for Shared<T> {
+    fn export(&self, context: &Digest) -> Option<Exporter> {
+        self.export_as(EXPORTER_LABEL, Some(context.as_bytes()))
+    }
+
+    fn name(&self) -> Option<Exporter> {
+        // Another label, another value: of the protocol's exporter it says nothing.
+        self.export_as(NAME_LABEL, None)
     }
 }
 

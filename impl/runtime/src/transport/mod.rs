@@ -17,6 +17,7 @@ pub use dial::{Connect, Connector, Dialer, LeafSlot, TcpDialer};
 pub(crate) use frame::put_frame;
 pub use frame::{FrameError, read_frame, write_frame};
 pub use listen::{Listener, TcpAcceptor, serve};
+pub(crate) use tls::NAME_LABEL;
 pub use tls::{ALPN, ClientTls, EXPORTER_LABEL, ServerTls};
 
 use std::io;

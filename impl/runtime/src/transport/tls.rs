@@ -22,6 +22,8 @@ use crate::transport::{Channel, Limits, Stream, TransportError};
 pub const ALPN: &[u8] = b"split-custody/1";
 /// The exporter's label. [HS-2]
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-split-custody-v1";
+/// The label under which both ends export a connection's name for their event logs.
+pub(crate) const NAME_LABEL: &[u8] = b"EXPORTER-split-custody-event-log-v1";
 
 /// The custodian's end.
 #[derive(Clone, Debug)]
