@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::error::{Rule, Violation};
 use crate::ids::Serial;
@@ -94,14 +95,14 @@ pub struct Held {
 impl Held {
     /// The highest serial decides; revocation wins ties. [REV-3]
     fn coverage(&self) -> Coverage {
-        match (self.revoked, self.admitted) {
-            (None, _) => Coverage::Clear,
-            (Some(revoked), Some(admitted)) if admitted > revoked => Coverage::Clear,
-            (Some(revoked), Some(admitted)) if admitted == revoked => {
-                // Without the rule, the admission that came before the revocation.
-                enforce(Rule::REV_3).map_or(Coverage::Revoked, |()| Coverage::Clear)
-            }
-            (Some(_), _) => Coverage::Revoked,
+        let Some(revoked) = self.revoked else {
+            return Coverage::Clear;
+        };
+        match self.admitted.cmp(&Some(revoked)) {
+            Ordering::Greater => Coverage::Clear,
+            // Without the rule, the admission that came before the revocation.
+            Ordering::Equal => enforce(Rule::REV_3).map_or(Coverage::Revoked, |()| Coverage::Clear),
+            Ordering::Less => Coverage::Revoked,
         }
     }
 

@@ -103,13 +103,9 @@ impl Custodian {
             Ok(known) => known,
             Err(violation) => return Err(self.refuse(channel, violation, suite)),
         };
-        if self.standing != Standing::Unprovisioned {
-            let same = self.known.as_ref().is_some_and(|held| {
-                suite
-                    .same(held.manifest.digest().as_bytes(), known.manifest.digest().as_bytes())
-                    .is_ok()
-            });
-            if !same {
+        if let Some(held) = &self.known {
+            let (held, offered) = (held.manifest.digest(), known.manifest.digest());
+            if suite.same(held.as_bytes(), offered.as_bytes()).is_err() {
                 return Err(self.refuse(channel, Violation::ManifestDiffers, suite));
             }
             self.send_provisioned(channel, &known);
@@ -509,10 +505,9 @@ impl Custodian {
         applying.progress.handle(ProgressInput::Signed)?;
         let statement = Signed::new(applying.payload, signature);
         let frame = Message::Acknowledged(Acknowledged { statement }).to_frame();
+        // INVARIANT: a channel that closed does not wait any more.
         for channel in &applying.queued.waiting {
-            if self.connections.contains_key(channel) {
-                self.out.transmit(*channel, frame.clone());
-            }
+            self.out.transmit(*channel, frame.clone());
         }
         self.acknowledged.insert(*applying.queued.order.digest(), frame);
         self.apply_next(suite)
