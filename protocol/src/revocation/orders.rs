@@ -30,7 +30,9 @@ pub fn verify_approvals(
     deployment: &KnownDeployment,
     suite: &mut impl Suite,
 ) -> Result<usize, Violation> {
-    let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
+    let [first, ..] = approvals.as_slice() else {
+        return Err(Violation::TooFewOperators);
+    };
     let mut signers = BTreeSet::new();
     for approval in approvals.iter() {
         require!(REV_2, suite.same(approval.payload_bytes(), first.payload_bytes()));
@@ -51,7 +53,9 @@ pub fn verify_order(
     suite: &mut impl Suite,
 ) -> Result<KnownOrder, Violation> {
     let signers = verify_approvals(approvals, ObjectKind::Order, deployment, suite)?;
-    let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
+    let [first, ..] = approvals.as_slice() else {
+        return Err(Violation::TooFewOperators);
+    };
     let order: Order = first.payload()?;
     let needed = match order.verb {
         Verb::Revoke => deployment.m_revoke,

@@ -11,6 +11,7 @@ use split_custody_protocol::ids::ChannelId;
 use split_custody_protocol::lease::LeaseStanding;
 use split_custody_protocol::role::{CustodianInput, DeviceInput, Rejection};
 use split_custody_protocol::time::Span;
+use split_custody_protocol::wire::lease::RenewalAnswer;
 use split_custody_protocol::wire::message::{Message, MessageType};
 use split_custody_protocol::wire::order::{AwaitDead, Order};
 use split_custody_protocol::{Misuse, Violation};
@@ -498,4 +499,54 @@ fn lea_8_a_frame_on_a_channel_that_closed_is_misuse() {
     let (now, suite) = (pair.now, &mut suite_of(Principal::Custodian(1), 0));
     let unknown = pair.node(1).machine.handle(now, input, suite);
     assert_eq!(unknown, Err(Rejection::Misuse(Misuse::UnknownChannel)));
+}
+
+#[test]
+fn hs_6_each_connection_gets_a_challenge_of_its_own() {
+    let mut pair = Pair::serving();
+    let hello = pair.sent_by(From::Device, MessageType::Hello).remove(0);
+    let nonce = |pair: &mut Pair| match pair.tell(1, hello.clone()).as_slice() {
+        [Message::Challenge(challenge)] => challenge.nonce,
+        other => panic!("a challenge, not {other:?}"),
+    };
+    assert_ne!(nonce(&mut pair), nonce(&mut pair));
+}
+
+#[test]
+fn rev_5_an_answer_counts_once() {
+    let mut pair = Pair::new();
+    hold(&mut pair, Kind::CommitOrder);
+    submitted(&mut pair, &revoke(the_device(), 0));
+    let ticket = pair.node(1).held[0].0;
+    pair.resume(1);
+    assert_eq!(pair.custodian_rejections, []);
+    let answer = CustodianAnswer::HandlesDestroyed;
+    pair.custodian_input(1, CustodianInput::Done { ticket, answer });
+    assert_eq!(pair.custodian_rejections, [(1, Rejection::Misuse(Misuse::UnknownTicket))]);
+}
+
+#[test]
+fn rev_10_a_lease_that_was_read_back_counts_as_committed_at_the_start() {
+    let mut pair = Pair::serving();
+    pair.stall(700);
+    pair.restart(1);
+    let lapse = pair.now.after(Span::from_millis(12_000 + 500));
+    let lease = pair.node(1).machine.ledger().iter().next().expect("it was read back").1.clone();
+    assert_eq!(lease.lapse(), lapse, "ttl-max and a margin");
+}
+
+#[test]
+fn lea_10_claims_grow_old_from_the_challenge_and_not_from_the_request() {
+    let mut owner = Owner::new(3, 2, 0);
+    owner.manifest.policy.max_age = Span::from_millis(2_000);
+    let mut pair = Pair::of(owner);
+    pair.network.push((From::Device, MessageType::Request, Fate::Park));
+    pair.acquire();
+    pair.stall(1_000);
+    pair.deliver();
+    assert_eq!(pair.device.counting(pair.now), 3);
+    pair.wait(1_000);
+    let answers = pair.sent_by(From::Custodian(1), MessageType::Renewal);
+    let [Message::Renewal(answer)] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!(answer.answer, RenewalAnswer::Ended);
 }

@@ -15,6 +15,7 @@ use split_custody_protocol::role::{DeviceInput, Rejection};
 use split_custody_protocol::suite::{LeafKey, SuiteId};
 use split_custody_protocol::time::Span;
 use split_custody_protocol::wire::grant::Refused;
+use split_custody_protocol::wire::lease::Renewal;
 use split_custody_protocol::wire::message::{Message, MessageType, Received};
 use split_custody_protocol::wire::order::{Notice, Order};
 use split_custody_protocol::{Misuse, Violation};
@@ -233,6 +234,23 @@ fn lea_5_a_late_renewal_that_would_bring_k_again_does_not_undo_a_loss() {
     pair.stall(3_500);
     assert_eq!(pair.device.counting(pair.now), 1);
     pair.deliver();
+    assert_eq!(pair.custody(), "Idle");
+    assert!(pair.device_reports.contains(&Report::Stopped { cause: StopCause::LeaseLost }));
+}
+
+/// A liar's renewal, of a term that is over when it comes, takes what the running term had left.
+#[test]
+fn lea_5_a_renewal_that_ends_a_lease_stops_the_device_at_once() {
+    let mut pair = Pair::new();
+    pair.unreachable.insert(3);
+    pair.acquire();
+    pair.network.push((From::Custodian(1), MessageType::Renewal, Fate::Park));
+    pair.wait(2_000);
+    pair.stall(3_000);
+    let Message::Renewal(honest) = parked(&mut pair).message() else { panic!("a renewal") };
+    let short = Renewal { term: Span::from_millis(3_000), ..honest };
+    assert_eq!((pair.custody(), pair.device.counting(pair.now)), ("Serving", 2));
+    assert_eq!(pair.device_receives(1, &Message::Renewal(short)), Ok(()));
     assert_eq!(pair.custody(), "Idle");
     assert!(pair.device_reports.contains(&Report::Stopped { cause: StopCause::LeaseLost }));
 }

@@ -96,6 +96,15 @@ fn rev_6_what_was_revoked_stays_revoked() {
     assert_eq!(standing(&ledger, 1), LeaseStanding::Revoked, "a later life ends it");
 }
 
+#[test]
+fn lea_14_a_superseded_lease_that_was_answered_stays_superseded() {
+    let mut ledger = Ledger::default();
+    insert(&mut ledger, record(1, 1, 1, 1));
+    insert(&mut ledger, record(2, 1, 1, 1));
+    assert_eq!(ended(decide(&mut ledger, 2, 1)), (RenewalAnswer::Ended, 1));
+    assert_eq!(standing(&ledger, 1), LeaseStanding::Superseded);
+}
+
 /// What is decided at an instant about a renewal of lease 1 for this counter.
 fn decide(ledger: &mut Ledger, now: u64, counter: u64) -> Result<RenewDecision, Violation> {
     let request = Renew { lease: id(1), counter: Counter::new(counter), used: 0 };

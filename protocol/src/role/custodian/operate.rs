@@ -112,7 +112,8 @@ impl Custodian {
             return Ok(());
         }
         // Of two that are being written at once, the later would replace what the first made known.
-        if self.out.open().any(|(_, work)| matches!(work, Work::Provision { .. })) {
+        // Nothing but a provision is written before there is one.
+        if self.out.open().next().is_some() {
             return Err(self.refuse(channel, Violation::Unexpected, suite));
         }
         let leaf = self.leaf(LeafKind::Provision, suite.hash(Label::Leaf, &[frame]));
@@ -212,7 +213,9 @@ impl Custodian {
         let kind = ObjectKind::Activation;
         let signers = verify_approvals(approvals, kind, &known.deployment, suite)?;
         require!(REV_2, signers >= usize::from(known.deployment.m_change));
-        let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
+        let [first, ..] = approvals.as_slice() else {
+            return Err(Violation::TooFewOperators);
+        };
         let activation: Activation = first.payload()?;
         let orders = self.order_digests();
         check_activation(&activation, &self.knows(known, &orders), suite)
