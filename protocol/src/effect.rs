@@ -293,9 +293,7 @@ impl<E, W> Outbox<E, W> {
     /// Cancels the questions whose work matches.
     pub(crate) fn cancel(&mut self, mut matches: impl FnMut(&W) -> bool) {
         for work in self.open.values_mut() {
-            if work.as_ref().is_some_and(&mut matches) {
-                *work = None;
-            }
+            drop(work.take_if(|work| matches(work)));
         }
     }
 

@@ -5,7 +5,6 @@
 //! It does not read any clock.
 
 use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
 
 /// A reading of a monotonic clock that counts suspend, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -108,12 +107,6 @@ impl<T: Rebase> Rebase for Option<T> {
     }
 }
 
-impl<T: Rebase> Rebase for Vec<T> {
-    fn rebase(&mut self, by: Span, floor: Instant) {
-        self.iter_mut().for_each(|item| item.rebase(by, floor));
-    }
-}
-
 impl<K, T: Rebase> Rebase for BTreeMap<K, T> {
     fn rebase(&mut self, by: Span, floor: Instant) {
         self.values_mut().for_each(|item| item.rebase(by, floor));
@@ -123,6 +116,16 @@ impl<K, T: Rebase> Rebase for BTreeMap<K, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lea_1_an_instant_that_never_comes_is_not_moved() {
+        let moved = |millis| {
+            let mut at = Instant::from_millis(millis);
+            at.rebase(Span::from_millis(3), Instant::from_millis(2));
+            at.as_millis()
+        };
+        assert_eq!([u64::MAX, u64::MAX - 1, 9, 4].map(moved), [u64::MAX, u64::MAX - 4, 6, 2]);
+    }
 
     #[test]
     fn lea_1_spans_saturate_instead_of_wrapping() {

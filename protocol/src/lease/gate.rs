@@ -55,10 +55,7 @@ impl Gate {
     /// Replaces the standing; `None` shuts the gate. For the one driver of the machine, after each
     /// turn and before anything that the turn led to is executed. [LEA-16]
     pub fn publish(&self, standing: Option<&Standing>) {
-        let version = self.version.load(Ordering::Relaxed);
-        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
-        // The odd version is seen before any word that follows it.
-        fence(Ordering::Release);
+        let odd = self.begin();
         let never = Instant::from_millis(0);
         let until = |of: fn(&Standing) -> Instant| standing.map_or(never, of).as_millis();
         self.admits_until.store(until(|s| s.admits_until), Ordering::Relaxed);
@@ -69,7 +66,15 @@ impl Gate {
                 word.store(bytes, Ordering::Relaxed);
             }
         }
-        self.version.store(version.wrapping_add(2), Ordering::Release);
+        self.version.store(odd.wrapping_add(1), Ordering::Release);
+    }
+
+    /// The version is odd from here on, and seen before any word that follows it.
+    fn begin(&self) -> u64 {
+        let odd = self.version.load(Ordering::Relaxed).wrapping_add(1);
+        self.version.store(odd, Ordering::Relaxed);
+        fence(Ordering::Release);
+        odd
     }
 
     /// Admits a use and counts it, or leaves it to the machine. `now` reads the device's clock.
@@ -165,4 +170,28 @@ fn from_words(words: [u64; 4]) -> Incarnation {
         *part = word.to_le_bytes();
     }
     Incarnation::new(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lea_16_a_standing_that_is_being_written_admits_nothing_and_lets_nothing_out() {
+        let at = Instant::from_millis;
+        let standing = Standing {
+            incarnation: Incarnation::new([1; 32]),
+            attempt: Attempt::new(1),
+            admits_until: at(9),
+            leaves_until: at(9),
+        };
+        let gate = Gate::new();
+        gate.publish(Some(&standing));
+        let admission = gate.admit(|| at(5)).expect("it counts");
+        // What a reader meets that comes between two words of the next standing.
+        gate.begin();
+        assert_eq!(gate.admit(|| at(5)), None);
+        assert!(!gate.may_leave(|| at(5), &admission));
+        assert_eq!(gate.take_uses(), 1);
+    }
 }

@@ -3,11 +3,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::error::Violation;
+use crate::error::{Rule, Violation};
 use crate::handshake::ReadyEntry;
 use crate::ids::{Attempt, Budget, Counter, CustodianId, LeaseId};
 use crate::release::Checked;
-use crate::require::{perform, require};
+use crate::require::{enforce, require};
 use crate::suite::{Incarnation, LeafKey};
 use crate::time::{Instant, Rebase, Span};
 use crate::wire::lease::{Renew, Renewal, RenewalAnswer};
@@ -131,18 +131,15 @@ impl Holder {
     /// Notices that k count, or that they no longer do; the latter is final. [LEA-5]
     pub fn settle(&mut self, now: Instant) {
         let enough = self.counting(now) >= self.threshold;
-        let next = match (self.phase, enough) {
+        self.phase = match (self.phase, enough) {
             (Phase::Filling | Phase::Counting, true) => Phase::Counting,
             (Phase::Filling, false) => Phase::Filling,
-            (Phase::Counting, false) | (Phase::Lost, _) => Phase::Lost,
+            // Without the rule, a late renewal undoes the loss.
+            (Phase::Counting, false) => {
+                enforce(Rule::LEA_5).map_or(Phase::Lost, |()| Phase::Counting)
+            }
+            (Phase::Lost, _) => Phase::Lost,
         };
-        // A late renewal does not undo a loss.
-        let returns = self.phase == Phase::Counting && next == Phase::Lost;
-        if !returns {
-            self.phase = next;
-            return;
-        }
-        perform!(LEA_5, self.phase = Phase::Lost);
     }
 
     pub const fn is_lost(&self) -> bool {

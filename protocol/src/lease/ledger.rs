@@ -4,10 +4,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::effect::LeaseRecord;
-use crate::error::{Rule, Violation};
+use crate::error::Violation;
 use crate::ids::{Counter, LeaseId};
 use crate::release::{Coverage, Life, Serving};
-use crate::require::{enforce, perform, require};
+use crate::require::{perform, require};
 use crate::suite::{DeviceId, Incarnation, LeafKey};
 use crate::time::{Instant, Rebase, Span};
 use crate::wire::lease::{Renew, Renewal, RenewalAnswer};
@@ -156,16 +156,15 @@ impl Ledger {
                 && input.custodian_leaf == lease.record.custodian_leaf
         );
         let last = request.counter == lease.counter && lease.counter > Counter::new(0);
-        let live = lease.standing == LeaseStanding::Live && input.now < lease.lapse;
         if last
             && input.now < lease.lapse
             && let Some(answer) = &lease.answer
         {
             return Ok(RenewDecision::Repeat(answer.clone())); // [LEA-7]
         }
-        // Where the stored answer is gone, an honest retry hears `ended`; so does every counter of
-        // a lease that was read back, whose own counter is not known.
-        let forgotten = last && !live || lease.challenged.is_none();
+        // The stored answer is gone, so the lease has ended: an honest retry hears `ended`, and so
+        // does every counter of a lease that was read back, whose own counter is not known.
+        let forgotten = last || lease.challenged.is_none();
         require!(LEA_15, request.counter == lease.counter.next() || forgotten);
         match lease.may_renew(input) {
             Ok(()) => Ok(lease.renew(request, input.now, ttl_max, margin)),
@@ -192,8 +191,8 @@ impl Ledger {
         lease.counter = counter;
         lease.lapse = lease.lapse.max(lapse);
         // [LEA-11] [LEA-14] What ended while it was written is not said.
-        if lease.standing != LeaseStanding::Live && enforce(Rule::LEA_11).is_err() {
-            return None;
+        if lease.standing != LeaseStanding::Live {
+            perform!(LEA_11, return None);
         }
         lease.answer = Some(answer);
         lease.answer.clone()

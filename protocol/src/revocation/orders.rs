@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use crate::error::{Rule, Violation};
 use crate::ids::Serial;
@@ -29,7 +30,9 @@ pub fn verify_approvals(
     deployment: &KnownDeployment,
     suite: &mut impl Suite,
 ) -> Result<usize, Violation> {
-    let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
+    let [first, ..] = approvals.as_slice() else {
+        return Err(Violation::TooFewOperators);
+    };
     let mut signers = BTreeSet::new();
     for approval in approvals.iter() {
         require!(REV_2, suite.same(approval.payload_bytes(), first.payload_bytes()));
@@ -50,7 +53,9 @@ pub fn verify_order(
     suite: &mut impl Suite,
 ) -> Result<KnownOrder, Violation> {
     let signers = verify_approvals(approvals, ObjectKind::Order, deployment, suite)?;
-    let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
+    let [first, ..] = approvals.as_slice() else {
+        return Err(Violation::TooFewOperators);
+    };
     let order: Order = first.payload()?;
     let needed = match order.verb {
         Verb::Revoke => deployment.m_revoke,
@@ -94,14 +99,14 @@ pub struct Held {
 impl Held {
     /// The highest serial decides; revocation wins ties. [REV-3]
     fn coverage(&self) -> Coverage {
-        match (self.revoked, self.admitted) {
-            (None, _) => Coverage::Clear,
-            (Some(revoked), Some(admitted)) if admitted > revoked => Coverage::Clear,
-            (Some(revoked), Some(admitted)) if admitted == revoked => {
-                // Without the rule, the admission that came before the revocation.
-                enforce(Rule::REV_3).map_or(Coverage::Revoked, |()| Coverage::Clear)
-            }
-            (Some(_), _) => Coverage::Revoked,
+        let Some(revoked) = self.revoked else {
+            return Coverage::Clear;
+        };
+        match self.admitted.cmp(&Some(revoked)) {
+            Ordering::Greater => Coverage::Clear,
+            // Without the rule, the admission that came before the revocation.
+            Ordering::Equal => enforce(Rule::REV_3).map_or(Coverage::Revoked, |()| Coverage::Clear),
+            Ordering::Less => Coverage::Revoked,
         }
     }
 

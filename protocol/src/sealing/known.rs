@@ -69,9 +69,8 @@ fn parameters_hold(manifest: &Manifest) -> bool {
         _ => true,
     });
     let indices: BTreeSet<_> = custodians.iter().map(|entry| entry.index).collect();
-    manifest.k >= 1
-        && manifest.k <= manifest.n
-        && manifest.f < manifest.k
+    manifest.k <= manifest.n
+        && manifest.f < manifest.k // so k is not 0
         && custodians.len() == usize::from(manifest.n)
         && ascending
         && custodians.iter().all(|entry| entry.id.value() != 0 && entry.index.value() != 0)
@@ -123,5 +122,6 @@ impl core::ops::Deref for KnownDeployment {
 fn thresholds_intersect(deployment: &Deployment) -> bool {
     let operators = deployment.operators.len();
     let (revoke, change) = (usize::from(deployment.m_revoke), usize::from(deployment.m_change));
-    revoke >= 1 && revoke <= change && change <= operators && revoke + change > operators
+    // With a sum above o and `change` at most o, `revoke` is not 0.
+    revoke <= change && change <= operators && revoke + change > operators
 }

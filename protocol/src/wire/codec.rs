@@ -1,7 +1,7 @@
 //! The codec: deterministic CBOR, one encoding per value.
 //!
-//! Chapter 10. Decoding reads the value, refuses trailing bytes, encodes the value again and
-//! compares: that every second encoding is refused is a computed fact, not a review item. [WIRE-2]
+//! Chapter 10. Decoding reads the value, encodes it again and compares: that trailing bytes and
+//! every second encoding are refused is a computed fact, not a review item. [WIRE-2]
 
 use alloc::vec::Vec;
 
@@ -30,7 +30,7 @@ pub fn decode<T: Encode<()> + for<'b> Decode<'b, ()>>(
     let mut decoder = Decoder::new(bytes);
     let value: T = decoder.decode().map_err(|_| DecodeError::Malformed)?;
     // [WIRE-2] Trailing bytes and second encodings fall here.
-    if decoder.position() != bytes.len() || encode(&value) != bytes {
+    if encode(&value) != bytes {
         return Err(DecodeError::NotCanonical);
     }
     Ok(value)

@@ -133,7 +133,7 @@ impl Message {
         }
         let message = Self::decode_body(kind, &mut decoder).map_err(malformed)?;
         // [WIRE-2] Trailing bytes and second encodings fall here.
-        if decoder.position() != bytes.len() || message.to_frame() != bytes {
+        if message.to_frame() != bytes {
             return Err(DecodeError::NotCanonical);
         }
         Ok(message)

@@ -3,21 +3,27 @@
 
 use std::collections::BTreeSet;
 
-use crate::pair::owner::{Owner, list, operator, order_digest, revoke, sign, suite, the_device};
+use crate::pair::owner::{
+    Owner, admit, approvals, list, operator, order_digest, revoke, sign, suite, the_device,
+};
 use crate::pair::{Fate, From, Kind, Pair, Reply};
 use split_custody_model_check::symbolic::{Hardware, Principal, device_id};
 use split_custody_protocol::audit::{Knows, Standing, recover};
 use split_custody_protocol::effect::{Anchor, Report};
-use split_custody_protocol::ids::{Budget, CustodianId, DeploymentId, Epoch, Generation};
+use split_custody_protocol::ids::{
+    Budget, CorrelationId, CustodianId, DeploymentId, Epoch, Generation,
+};
 use split_custody_protocol::lease::Gate;
+use split_custody_protocol::release::Coverage;
+use split_custody_protocol::revocation::{Novelty, OrderSet, verify_order};
 use split_custody_protocol::role::DeviceInput;
 use split_custody_protocol::sealing::{KnownDeployment, KnownManifest};
 use split_custody_protocol::suite::{Bytes, Digest, Nonce, SuiteId};
 use split_custody_protocol::time::Span;
 use split_custody_protocol::wire::evidence::EvidenceKind;
-use split_custody_protocol::wire::grant::Terms;
-use split_custody_protocol::wire::message::{Message, MessageType};
-use split_custody_protocol::wire::order::AwaitDead;
+use split_custody_protocol::wire::grant::{Refused, Terms};
+use split_custody_protocol::wire::message::{Message, MessageType, frame_of};
+use split_custody_protocol::wire::order::{AwaitDead, Order};
 use split_custody_protocol::wire::signed::{ObjectKind, Signed};
 use split_custody_protocol::wire::standing::Query;
 use split_custody_protocol::wire::{decode, encode};
@@ -393,4 +399,57 @@ fn rev_10_dead_is_said_when_the_last_of_two_leases_has_lapsed() {
     assert_eq!(pair.mail.get(&channel), None, "one lease has not lapsed");
     pair.wait(200);
     assert!(matches!(pair.mail[&channel].as_slice(), [Message::Dead(_)]));
+}
+
+#[test]
+fn rev_3_every_judgement_of_an_order_that_is_held_or_overridden() {
+    let known = Owner::new(3, 2, 0).known_deployment();
+    let order = |order: &Order| {
+        let signed = approvals(order, &[operator(1)]);
+        verify_order(&signed, &known, &mut suite(Principal::Operator)).expect("well signed")
+    };
+    let (first, lifted) = (order(&revoke(the_device(), 0)), order(&admit(the_device(), 1)));
+    let mut set = OrderSet::default();
+    assert_eq!((set.len(), set.is_empty()), (0, true));
+    assert_eq!(set.judge(&lifted), Ok(Novelty::New));
+    set.insert(&first);
+    assert_eq!((set.len(), set.is_empty()), (1, false));
+    assert_eq!(set.judge(&first), Ok(Novelty::AlreadyHeld));
+    set.insert(&lifted);
+    assert_eq!((set.len(), set.judge(&lifted)), (2, Ok(Novelty::AlreadyHeld)));
+    assert_eq!(set.judge(&first), Ok(Novelty::Superseded), "held and overridden");
+    // Not held, and overridden before it came.
+    let mut set = OrderSet::default();
+    set.insert(&lifted);
+    assert_eq!(set.judge(&first), Ok(Novelty::Superseded));
+    assert_eq!(set.judge(&order(&revoke(the_device(), 1))), Ok(Novelty::New), "a tie");
+    let wins = set.judge(&order(&revoke(the_device(), 2)));
+    assert_eq!(wins, Err(Violation::SerialOutOfRule), "above every admission");
+}
+
+#[test]
+fn rev_3_a_revocation_wins_a_tie_and_loses_to_a_higher_admission() {
+    let known = Owner::new(3, 2, 0).known_deployment();
+    let covered = |orders: &[Order]| {
+        let mut set = OrderSet::default();
+        for order in orders {
+            let signed = approvals(order, &[operator(1)]);
+            let order = verify_order(&signed, &known, &mut suite(Principal::Operator));
+            set.insert(&order.expect("well signed"));
+        }
+        set.coverage(&[the_device()])
+    };
+    let (revoked, admitted) = (|n| revoke(the_device(), n), |n| admit(the_device(), n));
+    assert_eq!(covered(&[]), Coverage::Clear);
+    assert_eq!(covered(&[admitted(1)]), Coverage::Clear);
+    assert_eq!(covered(&[revoked(0)]), Coverage::Revoked);
+    assert_eq!(covered(&[revoked(0), admitted(1)]), Coverage::Clear);
+    assert_eq!(covered(&[revoked(1), admitted(1)]), Coverage::Revoked);
+    assert_eq!(covered(&[revoked(2), admitted(1)]), Coverage::Revoked);
+}
+
+#[test]
+fn wire_2_a_frame_of_a_body_is_the_frame_of_its_message() {
+    let refused = Refused { correlation: CorrelationId::new([7; CorrelationId::SIZE]) };
+    assert_eq!(frame_of(refused), Message::Refused(refused).to_frame());
 }

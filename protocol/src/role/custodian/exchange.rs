@@ -222,26 +222,22 @@ impl Custodian {
         let covered: alloc::vec::Vec<ChannelId> = self
             .connections
             .iter()
-            .filter(|(_, connection)| {
-                connection.granter.as_ref().is_some_and(|granter| {
-                    granter.is_open() && self.coverage_of(granter.record()) == Coverage::Revoked
-                })
+            .filter_map(|(channel, connection)| {
+                let granter = connection.granter.as_ref()?;
+                let covered = self.coverage_of(granter.record()) == Coverage::Revoked;
+                (granter.is_open() && covered).then_some(*channel)
             })
-            .map(|(channel, _)| *channel)
             .collect();
         for channel in covered {
             self.out.cancel(|work| *work == Work::Release(channel));
-            let connection = self.connections.get_mut(&channel);
-            let granter = connection.and_then(|connection| connection.granter.as_mut());
-            if let Some(Ok(GranterStep::Refuse)) =
-                granter.map(|granter| granter.handle(GranterInput::Cancelled, suite))
-            {
-                let gone =
-                    self.connections.get(&channel).is_some_and(|c| c.presence == Presence::Gone);
-                if gone {
-                    self.connections.remove(&channel);
-                } else {
-                    let _ = self.refuse(channel, Violation::SubjectRevoked, suite);
+            let Some(connection) = self.connections.get_mut(&channel) else { continue };
+            let Some(granter) = &mut connection.granter else { continue };
+            if let Ok(GranterStep::Refuse) = granter.handle(GranterInput::Cancelled, suite) {
+                match connection.presence {
+                    Presence::Gone => drop(self.connections.remove(&channel)),
+                    Presence::Here => {
+                        let _ = self.refuse(channel, Violation::SubjectRevoked, suite);
+                    }
                 }
             }
         }

@@ -470,9 +470,7 @@ impl LeaseRecord {
     /// The certificates under whose keys the device came.
     fn names(&self) -> Vec<LeafKey> {
         let mut keys = self.chain.clone();
-        if !keys.contains(&self.device_leaf) {
-            keys.push(self.device_leaf);
-        }
+        keys.push(self.device_leaf);
         keys
     }
 }

@@ -103,20 +103,17 @@ impl Custodian {
             Ok(known) => known,
             Err(violation) => return Err(self.refuse(channel, violation, suite)),
         };
-        if self.standing != Standing::Unprovisioned {
-            let same = self.known.as_ref().is_some_and(|held| {
-                suite
-                    .same(held.manifest.digest().as_bytes(), known.manifest.digest().as_bytes())
-                    .is_ok()
-            });
-            if !same {
+        if let Some(held) = &self.known {
+            let (held, offered) = (held.manifest.digest(), known.manifest.digest());
+            if suite.same(held.as_bytes(), offered.as_bytes()).is_err() {
                 return Err(self.refuse(channel, Violation::ManifestDiffers, suite));
             }
             self.send_provisioned(channel, &known);
             return Ok(());
         }
         // Of two that are being written at once, the later would replace what the first made known.
-        if self.out.open().any(|(_, work)| matches!(work, Work::Provision { .. })) {
+        // Nothing but a provision is written before there is one.
+        if self.out.open().next().is_some() {
             return Err(self.refuse(channel, Violation::Unexpected, suite));
         }
         let leaf = self.leaf(LeafKind::Provision, suite.hash(Label::Leaf, &[frame]));
@@ -216,7 +213,9 @@ impl Custodian {
         let kind = ObjectKind::Activation;
         let signers = verify_approvals(approvals, kind, &known.deployment, suite)?;
         require!(REV_2, signers >= usize::from(known.deployment.m_change));
-        let first = approvals.as_slice().first().ok_or(Violation::TooFewOperators)?;
+        let [first, ..] = approvals.as_slice() else {
+            return Err(Violation::TooFewOperators);
+        };
         let activation: Activation = first.payload()?;
         let orders = self.order_digests();
         check_activation(&activation, &self.knows(known, &orders), suite)
@@ -509,10 +508,9 @@ impl Custodian {
         applying.progress.handle(ProgressInput::Signed)?;
         let statement = Signed::new(applying.payload, signature);
         let frame = Message::Acknowledged(Acknowledged { statement }).to_frame();
+        // INVARIANT: a channel that closed does not wait any more.
         for channel in &applying.queued.waiting {
-            if self.connections.contains_key(channel) {
-                self.out.transmit(*channel, frame.clone());
-            }
+            self.out.transmit(*channel, frame.clone());
         }
         self.acknowledged.insert(*applying.queued.order.digest(), frame);
         self.apply_next(suite)

@@ -128,20 +128,16 @@ impl Custodian {
 
     /// Renewals that orders now cover are not answered; their terms count until they lapse.
     pub(super) fn cancel_renewals(&mut self) {
-        let covered: Vec<(LeaseId, Counter, Instant)> = self
+        let covered: Vec<LeaseId> = self
             .out
             .open()
-            .filter_map(|(_, work)| match work {
-                Work::Renewal { lease, counter, lapse, .. } => Some((*lease, *counter, *lapse)),
-                _ => None,
-            })
-            .filter(|(lease, _, _)| {
-                self.ledger
-                    .get(lease)
-                    .is_some_and(|held| self.coverage_of(held.record()) == Coverage::Revoked)
+            .filter_map(|(_, work)| {
+                let Work::Renewal { lease, .. } = work else { return None };
+                let held = self.ledger.get(lease)?;
+                (self.coverage_of(held.record()) == Coverage::Revoked).then_some(*lease)
             })
             .collect();
-        for (lease, _, _) in covered {
+        for lease in covered {
             // Its answer never leaves, so no device can count the term that it would give.
             self.out.cancel(|work| matches!(work, Work::Renewal { lease: of, .. } if *of == lease));
         }

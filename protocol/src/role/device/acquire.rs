@@ -126,8 +126,7 @@ impl Device {
             return Ok(());
         };
         let exchange = model.exchanges.get(&link.custodian).ok_or(Misuse::UnknownChannel)?;
-        let is_its = exchange.attester.channel() == Some(channel);
-        if is_its && !exchange.attester.is_closed() {
+        if exchange.attester.channel() == Some(channel) {
             return self.attester_input(
                 now,
                 channel,

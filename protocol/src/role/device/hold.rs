@@ -1,6 +1,6 @@
 //! While the model is held: renewals, notices, and the passing of time.
 
-use super::{Device, Link, Misuse, Rejection};
+use super::{Custody, CustodyInput, Device, Link, Misuse, Rejection};
 use crate::effect::{Report, StopCause};
 use crate::ids::CustodianId;
 use crate::lease::RenewalCheck;
@@ -18,7 +18,6 @@ impl Device {
         suite: &mut impl Suite,
     ) -> Result<(), Rejection> {
         self.advance(now, suite)?;
-        self.stop_if_lost(now);
         self.send_due(now);
         Ok(())
     }
@@ -97,26 +96,17 @@ impl Device {
     }
 
     fn stop_or_abandon(&mut self) -> Result<(), Rejection> {
-        let holds = self.model.as_ref().is_some_and(|model| model.custody.dek().is_some());
-        if holds {
-            return self.stop(StopCause::Revoked);
-        }
-        let erasing =
-            self.model.as_ref().is_some_and(|model| model.custody.state_name() == "Erasing");
-        if erasing {
+        let Some(model) = &self.model else {
             return Ok(());
+        };
+        match &model.custody {
+            Custody::Loading { .. } | Custody::Serving { .. } => self.stop(StopCause::Revoked),
+            Custody::Idle | Custody::Erasing => Ok(()),
+            // An attempt under way; the table of chapter 40 leaves through the same doors.
+            Custody::Attesting { .. } => self.abandon(CustodyInput::EvidenceFailed),
+            Custody::Gathering { .. } | Custody::Requesting { .. } => {
+                self.abandon(CustodyInput::TooFew)
+            }
         }
-        self.abandon_revoked()
-    }
-
-    /// An attempt under way ends; the table of chapter 40 leaves through the same doors.
-    fn abandon_revoked(&mut self) -> Result<(), Rejection> {
-        let attesting =
-            self.model.as_ref().is_some_and(|model| model.custody.state_name() == "Attesting");
-        self.abandon(if attesting {
-            crate::quorum::CustodyInput::EvidenceFailed
-        } else {
-            crate::quorum::CustodyInput::TooFew
-        })
     }
 }

@@ -207,8 +207,7 @@ impl Device {
             _ => None,
         };
         // Without a DEK nothing is renewed: an alarm that nobody handles would ring for ever.
-        let leases = model.custody.dek().and_then(|_| model.holder.poll_timeout());
-        [stage, leases].into_iter().flatten().min()
+        stage.or_else(|| model.custody.dek().and_then(|_| model.holder.poll_timeout()))
     }
 
     /// Admits one use of the loaded model and charges it. [LEA-2] [LEA-4] [RST-5]

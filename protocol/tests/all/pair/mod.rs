@@ -91,6 +91,13 @@ impl Carried {
     }
 }
 
+/// Whether a driver lists a peer's own leaf in the chain that it shows to its custodian.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shown {
+    Yes,
+    No,
+}
+
 /// Who holds the other end of a custodian's channel.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Peer {
@@ -121,6 +128,8 @@ pub struct Pair {
     pub unreachable: BTreeSet<u8>,
     /// What the device presents beside its leaf.
     pub chain: Vec<LeafKey>,
+    /// What drivers of custodians leave out of a chain.
+    pub leaf_in_chain: Shown,
     /// Replaces the device's own reports.
     pub reports: fn(&mut Evidence),
     pub device_reports: Vec<Report>,
@@ -159,7 +168,11 @@ impl Pair {
     }
 
     pub fn unprovisioned(owner: Owner) -> Self {
-        let now = Instant::from_millis(1_000_000);
+        Self::unprovisioned_at(Instant::from_millis(1_000_000), owner)
+    }
+
+    /// Clocks that read something else when everything starts.
+    pub fn unprovisioned_at(now: Instant, owner: Owner) -> Self {
         let nodes = (1..=owner.manifest.n).map(|id| (id, Node::new(id))).collect();
         let mut pair = Self {
             now,
@@ -175,6 +188,7 @@ impl Pair {
             sent: Vec::new(),
             unreachable: BTreeSet::new(),
             chain: vec![Principal::issuer()],
+            leaf_in_chain: Shown::Yes,
             reports: |_| {},
             device_reports: Vec::new(),
             custodian_reports: Vec::new(),
@@ -210,6 +224,11 @@ impl Pair {
         let status = self.status(id);
         let activation = self.owner.activation(&status);
         self.tell(id, owner::activate(&activation, &[operator(1)]))
+    }
+
+    /// Whether a custodian still knows a channel.
+    pub fn is_open(&mut self, id: u8, channel: u64) -> bool {
+        self.node(id).machine.connection_states().any(|(of, _, _)| of.value() == channel)
     }
 
     pub fn status(&mut self, id: u8) -> Status {
@@ -391,7 +410,10 @@ impl Pair {
         self.last_channel += 1;
         let channel = self.last_channel;
         self.channels.insert(channel, (id, peer));
-        let mut chain = vec![leaf];
+        let mut chain = match self.leaf_in_chain {
+            Shown::Yes => vec![leaf],
+            Shown::No => vec![],
+        };
         chain.extend(&self.chain);
         let own_leaf = Principal::Custodian(id).leaf(0);
         let opened = ChannelId::new(channel);
