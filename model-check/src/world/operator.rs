@@ -62,7 +62,8 @@ impl World {
     pub(super) fn readmit(&mut self, config: &Config, id: u8) {
         let channel = self.operator_channel(config, id);
         for (verb, serial) in [(Verb::Revoke, 0), (Verb::Admit, 1)] {
-            let order = config.setup.order(verb, serial, Principal::Operator);
+            let order =
+                config.setup.order_by(verb, serial, &config.setup.operators.who_order(verb));
             self.knows.insert(FrameId::of(&order));
             self.custodian_receives(config, channel, &order);
         }
@@ -114,23 +115,37 @@ impl World {
         if config.bounds.activations.is_on() {
             let signed = (FrameId::of(&frame), status.generation);
             self.operator.edit().activations.insert(id, signed);
+            if config.bounds.intruder.is_on() {
+                self.knows.insert(FrameId::of(&frame));
+            }
         }
         Some(frame)
     }
 
     /// The host delivers the activation that was signed last, whenever it likes.
     pub(super) fn repeat_activation(&mut self, config: &Config, id: u8) {
-        let Some((frame, generation)) = self.operator.activations.get(&id).copied() else { return };
+        let Some((frame, _)) = self.operator.activations.get(&id).copied() else { return };
         self.spent.repeats += 1;
-        let meant = self.status_of(config, id).is_some_and(|now| now.generation == generation);
-        if let Some(node) = self.custodians.get_mut(&id)
-            && meant
-        {
-            node.edit().activated = true;
-        }
+        self.note_activation(config, id, &frame.bytes());
         let channel = self.operator_channel(config, id);
         self.custodian_receives(config, channel, &frame.bytes());
         self.close_custodian_end(channel);
+    }
+
+    /// An activation arrives, by whatever hand: is it what an operator means in this generation?
+    pub(super) fn note_activation(&mut self, config: &Config, id: u8, frame: &[u8]) {
+        let Some((meant, generation)) = self.operator.activations.get(&id).copied() else { return };
+        let current = self.status_of(config, id).is_some_and(|now| now.generation == generation);
+        let (said, meant) = (approvals(frame), approvals(&meant.bytes()));
+        let same =
+            said.first().map(Signed::payload_bytes) == meant.first().map(Signed::payload_bytes);
+        if current
+            && same
+            && said.iter().any(|approval| meant.contains(approval))
+            && let Some(node) = self.custodians.get_mut(&id)
+        {
+            node.edit().activated = true;
+        }
     }
 
     /// What a custodian says of itself when it is asked.
@@ -173,5 +188,13 @@ impl World {
             self.since_effective = self.since_effective.or(Some(0));
             self.record(config, Fact::Effective);
         }
+    }
+}
+
+/// The approvals of an activation; none where a frame is something else.
+fn approvals(frame: &[u8]) -> Vec<Signed> {
+    match Message::from_frame(frame) {
+        Ok(Message::Activate(said)) => said.approvals.as_slice().to_vec(),
+        _ => Vec::new(),
     }
 }
