@@ -1,7 +1,7 @@
 //! Operators: orders, acknowledgements, activation.
 
 use split_custody_protocol::ids::CustodianId;
-use split_custody_protocol::revocation::{effective, required};
+use split_custody_protocol::revocation::{AckSet, effective, required};
 use split_custody_protocol::wire::codec::List;
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead, Verb};
@@ -35,6 +35,9 @@ impl World {
     /// The revocation of the device, to one custodian; a liar acknowledges and does nothing.
     pub(super) fn submit(&mut self, config: &Config, id: u8) {
         *self.operator.edit().submitted.entry(id).or_default() += 1;
+        if config.lie == Some(Lie::RevokesEveryDevice) {
+            self.name_every_device(config);
+        }
         if config.liars.contains(&id) {
             let manifest = config.setup.known_manifest();
             let said = Acknowledgement {
@@ -56,6 +59,16 @@ impl World {
             self.knows.insert(FrameId::of(&order));
         }
         self.custodian_receives(config, channel, &order);
+    }
+
+    /// From the first submission on, the operators' order is about more than they meant.
+    fn name_every_device(&mut self, config: &Config) {
+        let order = config.revocation();
+        if order != self.operator.order {
+            let operator = self.operator.edit();
+            operator.acks = AckSet::new(config.setup.order_digest(&order));
+            operator.order = order;
+        }
     }
 
     /// What was over before the story begins: the host has seen both orders. [REV-3]
