@@ -130,6 +130,18 @@ pub const ROWS: &[Row] = &[
         note: "Device ids come from Evidence and are enrolled out of band [HS-13] [HS-14].",
     },
     Row {
+        title: "device of the fleet that is the adversary's",
+        says: "A genuine and enrolled device runs its owner's code, and both its halves sign for it.",
+        doubles: &["owned_device_in_the_fleet"],
+        note: "Enrolment says which hardware, and policy which code [HS-14] [HS-16]: it takes both.",
+    },
+    Row {
+        title: "one device taken for another",
+        says: "An order, a lease, a share or a life of one device takes effect on another.",
+        doubles: &["revokes_every_device"],
+        note: "Orders name their subject, leases and lives their device, and a share is sealed to the key of one session [REV-5] [RST-6] [REL-8]. An order that names everything is the operators' choice.",
+    },
+    Row {
         title: "CPU and GPU of two machines",
         says: "The enrolled GPU signs for its host; a foreign CPU vouches for the code.",
         doubles: &["relayed_gpu"],
@@ -253,6 +265,12 @@ pub const ROWS: &[Row] = &[
         note: "m operators of the deployment, each counted once [REV-2].",
     },
     Row {
+        title: "stolen operator's key",
+        says: "One of three operators' keys signs twice, beside a stranger, or beside approvals of something else.",
+        doubles: &["one_approval_suffices", "one_more_key_stolen", "activation_by_one"],
+        note: "m distinct operators sign one payload, and a decision to change intersects one to revoke [REV-2] [AUD-5]. As many stolen keys as that are the limit.",
+    },
+    Row {
         title: "old admission replayed",
         says: "An admission from before a revocation brings the device back.",
         doubles: &["old_admission_counts"],
@@ -273,7 +291,7 @@ pub const ROWS: &[Row] = &[
     Row {
         title: "downgrade",
         says: "A version, suite, term or policy is stripped or replaced on the way.",
-        doubles: &["offer_not_bound"],
+        doubles: &["offer_not_bound", "suite_downgraded"],
         note: "Offers are in `th1` and in the exporter's context; terms and the policy's version are under the grant's signature [HS-3] [HS-17] [REL-11].",
     },
     Row {

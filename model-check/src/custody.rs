@@ -25,6 +25,8 @@ pub struct Custody {
     pub outside: BTreeSet<u8>,
     /// The life that the device is in.
     pub life: u8,
+    /// The name of that life.
+    pub name: Option<Incarnation>,
     pub key: Key,
 }
 
@@ -60,16 +62,22 @@ impl Custody {
     pub fn of(world: &World, config: &Config) -> Self {
         let honest = world.custodians.iter().filter(|(id, _)| !config.liars.contains(id));
         let of_device = |node: &crate::world::CustodianNode| {
-            node.store.leases.iter().map(|lease| lease.incarnation).collect()
+            let leases = node.store.leases.iter();
+            let of_this = leases.filter(|lease| world.is_of_this_device(config, &lease.device));
+            of_this.map(|lease| lease.incarnation).collect()
         };
         let device = &world.device;
         let holds = device.holds_dek || device.holds_plaintext;
         Self {
             needed: usize::from(config.setup.k),
             granted: honest.clone().map(|(id, node)| (*id, of_device(node))).collect(),
-            revoked: honest.filter(|(_, node)| node.acknowledged).map(|(id, _)| *id).collect(),
+            revoked: honest
+                .filter(|(_, node)| node.acknowledged && world.is_the_revoked())
+                .map(|(id, _)| *id)
+                .collect(),
             outside: world.leaked.union(&config.liars).copied().collect(),
             life: device.life,
+            name: Some(incarnation(device.life_name())),
             key: if holds { Key::OnTheDevice } else { Key::Nowhere },
         }
     }
@@ -105,8 +113,11 @@ impl Custody {
 
     /// How many granted to the life that the device is in. Corrupt custodians grant to anybody.
     fn grants_to_its_life(&self) -> usize {
-        let life = incarnation(u64::from(self.life));
-        self.granted.values().filter(|books| books.contains(&life)).count() + self.outside.len()
+        self.granted
+            .values()
+            .filter(|books| self.name.is_some_and(|life| books.contains(&life)))
+            .count()
+            + self.outside.len()
     }
 }
 
@@ -129,6 +140,7 @@ mod tests {
             needed: 2,
             granted: BTreeMap::from([(1, books.clone()), (2, books)]),
             life: 1,
+            name: Some(incarnation(1)),
             key: Key::OnTheDevice,
             ..Custody::default()
         }

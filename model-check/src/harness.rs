@@ -73,32 +73,52 @@ pub fn passed(results: &[PropertyResult]) -> bool {
     !results.is_empty() && results.iter().all(|result| result.verdict == Verdict::Held)
 }
 
-/// Proves every property of a scope, or one of them; goes on where a file of progress ends.
+/// Which part of a check: properties whose id has this in it, on slices whose name has that.
+///
+/// A witness may show on any slice of its property.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Part<'a> {
+    pub only: Option<&'a str>,
+    pub slice: Option<&'a str>,
+}
+
+impl Part<'_> {
+    fn has(self, slice: &str) -> bool {
+        self.slice.is_none_or(|part| slice.contains(part))
+    }
+}
+
+/// Proves every property of a scope, or a part of that; goes on where a file of progress ends.
 pub fn check(
     scope: Scope,
-    only: Option<&str>,
+    part: Part<'_>,
     threads: usize,
     progress: Option<&Progress>,
 ) -> Vec<PropertyResult> {
-    check_within(Bound::of(scope), scope, only, threads, progress)
+    check_within(Bound::of(scope), scope, part, threads, progress)
 }
 
 /// The same under another bound of each search.
 pub fn check_within(
     bound: Bound,
     scope: Scope,
-    only: Option<&str>,
+    part: Part<'_>,
     threads: usize,
     progress: Option<&Progress>,
 ) -> Vec<PropertyResult> {
     let chosen: Vec<Property> = properties()
         .into_iter()
-        .filter(|property| only.is_none_or(|only| property.id.contains(only)))
+        .filter(|property| part.only.is_none_or(|only| property.id.contains(only)))
+        .filter(|property| property.slices.iter().any(|name| part.has(name)))
         .collect();
     let in_scope: Vec<Slice> = slices().into_iter().filter(|slice| slice.scope <= scope).collect();
     let claimed = |slice: &Slice| chosen.iter().any(|p| p.slices.contains(&slice.name));
-    let mut jobs: Vec<Job> =
-        in_scope.iter().filter(|slice| claimed(slice)).cloned().map(Job::Prove).collect();
+    let mut jobs: Vec<Job> = in_scope
+        .iter()
+        .filter(|s| claimed(s) && part.has(s.name))
+        .cloned()
+        .map(Job::Prove)
+        .collect();
     // The largest first: two cores end together.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.weight()));
     for property in &chosen {
@@ -108,7 +128,7 @@ pub fn check_within(
         }
     }
     // Part of a property's slices is not what the whole check would have kept.
-    let progress = progress.filter(|_| only.is_none());
+    let progress = progress.filter(|_| part == Part::default());
     let results = run_all(jobs, bound, threads, progress);
     judge(&chosen, &in_scope, &results)
 }
@@ -424,13 +444,17 @@ pub fn run_double(double: &Double) -> DoubleResult {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bound, Done, Verdict, check_within, judge, passed, prove};
+    use super::{Bound, Done, Part, Verdict, check_within, judge, passed, prove};
     use crate::property::property;
     use crate::slice::{Scope, slice};
 
+    fn only(id: &str) -> Part<'_> {
+        Part { only: Some(id), slice: None }
+    }
+
     #[test]
     fn a_search_that_is_cut_off_is_truncated_and_claims_nothing() {
-        let results = check_within(Bound(50), Scope::Smoke, Some("aud_4_"), 1, None);
+        let results = check_within(Bound(50), Scope::Smoke, only("aud_4_"), 1, None);
         assert!(!results.is_empty() && !passed(&results));
         assert!(results.iter().all(|result| result.verdict == Verdict::Truncated));
         assert!(results.iter().all(|result| !result.slice.found.exhaustive));
@@ -438,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_property_that_exists_nowhere_is_not_passed() {
-        let results = check_within(Bound(50), Scope::Smoke, Some("nothing_of_this_name"), 1, None);
+        let results = check_within(Bound(50), Scope::Smoke, only("nothing_of_this_name"), 1, None);
         assert!(results.is_empty() && !passed(&results));
     }
 

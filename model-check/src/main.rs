@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use split_custody_model_check::doubles::{DOUBLES, Double, double};
 use split_custody_model_check::explore::Explored;
-use split_custody_model_check::harness::{self, Bound};
+use split_custody_model_check::harness::{self, Bound, Part};
 use split_custody_model_check::paths;
 use split_custody_model_check::progress::Progress;
 use split_custody_model_check::replay::replay;
@@ -47,8 +47,11 @@ enum Task {
         /// Only properties whose id contains this.
         #[arg(long)]
         only: Option<String>,
+        /// Only on slices whose name contains this.
+        #[arg(long)]
+        slice: Option<String>,
         /// Keep in this file what was proved, and go on from it after an interruption.
-        #[arg(long, conflicts_with = "only")]
+        #[arg(long, conflicts_with_all = ["only", "slice"])]
         resume: Option<PathBuf>,
         #[arg(long)]
         json: bool,
@@ -156,8 +159,9 @@ enum Reaction {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Task::Check { scope, only, resume, json } => {
-            check(scope, only.as_deref(), resume.as_deref(), json)
+        Task::Check { scope, only, slice, resume, json } => {
+            let part = Part { only: only.as_deref(), slice: slice.as_deref() };
+            check(scope, part, resume.as_deref(), json)
         }
         Task::Quick { below } => quick(below),
         task @ (Task::Mutants { .. }
@@ -215,7 +219,7 @@ fn verdict(good: bool) -> ExitCode {
 
 fn check(
     scope: ScopeName,
-    only: Option<&str>,
+    part: Part<'_>,
     resume: Option<&Path>,
     json: bool,
 ) -> Result<ExitCode, Fault> {
@@ -231,10 +235,12 @@ fn check(
     if let Some(progress) = progress.as_ref().filter(|progress| !progress.is_empty()) {
         eprintln!("{} slices were proved before by this build", progress.len());
     }
-    let results = harness::check(scope.into(), only, threads(), progress.as_ref());
+    let results = harness::check(scope.into(), part, threads(), progress.as_ref());
     if results.is_empty() {
-        let only = only.unwrap_or_default();
-        return Err(Fault::Usage(format!("no property of this scope has `{only}` in its id")));
+        let (only, slice) = (part.only.unwrap_or_default(), part.slice.unwrap_or_default());
+        return Err(Fault::Usage(format!(
+            "no property of this scope has `{only}` in its id and a slice with `{slice}`"
+        )));
     }
     let seconds = started.elapsed().as_secs_f64();
     if json {

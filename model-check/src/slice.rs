@@ -2,11 +2,16 @@
 //!
 //! A property is claimed on its slices only. Every slice says what it leaves out.
 
+mod build;
+mod combined;
+mod fleet;
+mod operators;
+mod suites;
 mod table;
 
 use std::collections::BTreeSet;
 
-use crate::world::{Action, Bounds, Config, Facts, Lie, Setup, World};
+use crate::world::{Action, Bounds, Config, DeviceNode, Facts, Lie, Setup, World};
 
 use table::PINS;
 pub use table::{everything, slices, unclaimed};
@@ -84,7 +89,8 @@ impl World {
             ..config.clone()
         };
         for _ in 0..200 {
-            if self.device.machine.state_names().1 == "Serving" {
+            let serves = |device: &DeviceNode| device.machine.state_names().1 == "Serving";
+            if serves(&self.device) && self.other.as_ref().is_none_or(|other| serves(other)) {
                 // Whatever is still on the wire arrives too.
                 let pending = |action: &Action| matches!(action, Action::Deliver(..));
                 match self.actions(&quiet).into_iter().find(pending) {

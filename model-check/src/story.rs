@@ -129,7 +129,7 @@ fn capital(text: &str) -> String {
 impl Party {
     fn of(peer: Peer) -> Self {
         match peer {
-            Peer::Device => Self::Device,
+            Peer::Device | Peer::OtherDevice => Self::Device,
             Peer::Adversary => Self::Adversary,
             Peer::Operator => Self::Operator,
         }

@@ -22,10 +22,14 @@ pub use crate::term::term;
 pub enum Principal {
     Owner,
     Operator,
+    /// A further operator, where a deployment has more than the one.
+    OtherOperator(u8),
     /// Somebody without any authority.
     Stranger,
     Custodian(u8),
     Device,
+    /// A second honest device, where two are enrolled.
+    OtherDevice,
 }
 
 impl Principal {
@@ -33,9 +37,11 @@ impl Principal {
         match self {
             Self::Owner => [0, 0],
             Self::Operator => [1, 0],
+            Self::OtherOperator(number) => [1, number],
             Self::Stranger => [2, 0],
             Self::Custodian(id) => [3, id],
             Self::Device => [4, 0],
+            Self::OtherDevice => [4, 1],
         }
     }
 

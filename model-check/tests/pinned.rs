@@ -26,8 +26,8 @@ fn qrm_1_dials_that_fail_have_147_states() {
 }
 
 #[test]
-fn every_smoke_slice_is_pinned_and_no_other() {
-    for slice in slices() {
-        assert_eq!(slice.pinned().is_some(), slice.scope == Scope::Smoke, "{}", slice.name);
+fn every_smoke_slice_is_pinned() {
+    for slice in slices().into_iter().filter(|slice| slice.scope == Scope::Smoke) {
+        assert!(slice.pinned().is_some(), "{}", slice.name);
     }
 }

@@ -104,6 +104,13 @@ pub const DOUBLES: &[Double] = &[
         "Policy is not asked about the code that was measured.",
     ),
     skips(
+        "owned_device_in_the_fleet",
+        &[Rule::HS_16],
+        "intruder-fleet-owned",
+        "hs_16_grant_only_to_code_that_policy_names",
+        "A device of the fleet is the adversary's, and policy is not asked what it runs.",
+    ),
+    skips(
         "tls_ends_in_host",
         &[],
         "intruder-one",
@@ -161,6 +168,15 @@ pub const DOUBLES: &[Double] = &[
         "intruder-host",
         "hs_3_grant_only_on_the_offer_that_was_made",
         "TLS ends in the host, and the hello is neither in `th1` nor in the exporter's context.",
+    )
+    .unbound(&[Field::Th1Hello, Field::ContextHello])
+    .covered_by("either alone: the other binds the hello"),
+    skips(
+        "suite_downgraded",
+        &[],
+        "intruder-host-suites",
+        "hs_3_grant_only_on_the_suite_that_the_device_prefers",
+        "TLS ends in the host, which strips the better of two suites from the hello, and nothing binds it.",
     )
     .unbound(&[Field::Th1Hello, Field::ContextHello])
     .covered_by("either alone: the other binds the hello"),
@@ -360,6 +376,29 @@ pub const DOUBLES: &[Double] = &[
         "Signatures of orders are not counted, and the intruder signs one.",
     ),
     skips(
+        "revokes_every_device",
+        &[],
+        "fleet-two-lease",
+        "rev_5_nothing_ends_for_another_device",
+        "The order that was meant for one device names them all.",
+    )
+    .lies(Lie::RevokesEveryDevice),
+    skips(
+        "one_approval_suffices",
+        &[Rule::REV_2],
+        "intruder-operators",
+        "rev_2_only_operators_order",
+        "An order takes two of three operators; their approvals are not counted.",
+    ),
+    skips(
+        "one_more_key_stolen",
+        &[],
+        "intruder-operators-readmitted",
+        "rel_6_no_grant_after_acknowledgement",
+        "As many operators' keys are stolen as it takes to admit a revoked device.",
+    )
+    .lies(Lie::OneMoreKeyStolen),
+    skips(
         "old_admission_counts",
         &[Rule::REV_3],
         "intruder-readmitted",
@@ -486,6 +525,13 @@ pub const DOUBLES: &[Double] = &[
         "activation-one",
         "aud_5_no_grant_before_activation",
         "An activation that was signed for an earlier generation is taken.",
+    ),
+    skips(
+        "activation_by_one",
+        &[Rule::REV_2],
+        "intruder-operators-activation",
+        "aud_5_no_grant_before_activation",
+        "An activation takes two of three operators; their approvals are not counted.",
     ),
 ];
 

@@ -175,14 +175,14 @@ fn evidence(
     let nonce = transcript::gpu_nonce(&mut suite, &session);
     let mut gpus: Vec<Vec<u8>> = known.gpu.iter().cloned().collect();
     for over in [nonce, junk(101)] {
-        gpus.extend(signers("gpu").iter().map(|by| report("gpu", *by, &over)));
+        gpus.extend(signers("gpu", known).into_iter().map(|by| report("gpu", by, &over)));
     }
     let mut all = Vec::new();
     for gpu in gpus {
         let data = transcript::cpu_data(&mut suite, &session, &gpu);
         let mut cpus: Vec<Vec<u8>> = known.cpu.iter().cloned().collect();
         for over in [data, junk(102)] {
-            cpus.extend(signers("cpu").iter().map(|by| report("cpu", *by, &over)));
+            cpus.extend(signers("cpu", known).into_iter().map(|by| report("cpu", by, &over)));
         }
         all.extend(cpus.into_iter().map(|cpu| Evidence {
             kind: EvidenceKind::SOFTWARE,
@@ -270,7 +270,9 @@ fn prefixes(config: &Config, known: &Knowledge) -> Vec<Digest> {
     let seen = seen.filter(|bytes| matches!(Message::from_frame(bytes), Ok(Message::Challenge(_))));
     let own = (1..=config.setup.n).flat_map(|id| {
         let nonces = known.nonces().into_iter();
-        nonces.map(move |nonce| super::template::challenge(id, nonce)).collect::<Vec<_>>()
+        nonces
+            .map(move |nonce| super::template::challenge(id, nonce, SuiteId::HPKE_X25519))
+            .collect::<Vec<_>>()
     });
     seen.chain(own).map(|challenge| transcript::th1(&mut suite, &hello, &challenge)).collect()
 }

@@ -37,6 +37,8 @@ pub struct Knowledge {
     pub leases: BTreeSet<LeaseId>,
     pub gpu: BTreeSet<Vec<u8>>,
     pub cpu: BTreeSet<Vec<u8>>,
+    /// Parts whose CPU signs what the adversary likes.
+    pub cpus: BTreeSet<Hardware>,
 }
 
 impl Knowledge {
@@ -55,6 +57,8 @@ impl Knowledge {
 
     /// What anybody can read, and what the adversary made for itself.
     fn published(&mut self, config: &Config) {
+        // A second honest device's CPU vouches for its own code alone.
+        self.cpus.extend((!config.setup.has_two()).then_some(Hardware::Adversary));
         let manifest = config.setup.known_manifest();
         for value in [*manifest.digest(), measurement()] {
             self.value(value.as_bytes());
@@ -183,7 +187,7 @@ impl Knowledge {
     fn derives_report(&self, bytes: &[u8]) -> bool {
         let gpu = read_report("gpu", bytes).map(|(_, nonce)| nonce);
         let cpu = read_report("cpu", bytes)
-            .filter(|(hardware, _)| *hardware == Hardware::Adversary)
+            .filter(|(hardware, _)| self.cpus.contains(hardware))
             .map(|(_, data)| data);
         gpu.or(cpu).is_some_and(|value| self.derives(value.as_bytes()))
     }

@@ -18,6 +18,7 @@
 //! Perfect cryptography; typed messages (a digest is never taken for a key); a field that nobody
 //! compares is one constant, except where a machine keeps it: those range over what is known.
 
+mod approvals;
 pub mod eager;
 pub mod knowledge;
 mod narrow;

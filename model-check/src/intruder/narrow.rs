@@ -124,7 +124,7 @@ fn candidates(need: &Need, known: &Knowledge, bindings: &Bindings) -> Vec<([u8; 
             let seen = seen.iter().map(|bytes| Value::Seen(bytes.clone()));
             // BOUND: each report that is made is made over a hole of its own.
             let over = hole(100 + u8::try_from(bindings.len()).unwrap_or(u8::MAX - 100));
-            let made = signers(half).iter().map(|by| Value::Report(half, *by, over));
+            let made = signers(half, known).into_iter().map(|by| Value::Report(half, by, over));
             seen.chain(made).map(|value| (*place, value)).collect()
         }
     }
@@ -132,10 +132,10 @@ fn candidates(need: &Need, known: &Knowledge, bindings: &Bindings) -> Vec<([u8; 
 
 /// Which hardware signs what its host wants. Any GPU does; a CPU does for the code that it runs, so
 /// the enrolled one with other code, and the adversary's own.
-pub(super) fn signers(half: &str) -> &'static [Hardware] {
+pub(super) fn signers(half: &str, known: &Knowledge) -> Vec<Hardware> {
     match half {
-        "gpu" => &[Hardware::Enrolled, Hardware::Adversary],
-        _ => &[Hardware::Altered, Hardware::Adversary],
+        "gpu" => vec![Hardware::Enrolled, Hardware::Adversary],
+        _ => known.cpus.iter().copied().chain([Hardware::Altered]).collect(),
     }
 }
 
@@ -156,7 +156,7 @@ fn place(world: &World, config: &Config, channel: u64, to: End) -> u128 {
                 world.device.machine.leases().for_each(|lease| lease.hash(&mut state));
             }
         }
-        (world.facts, world.since_effective, config).hash(&mut state);
+        (world.facts, world.since_effective, config, &world.other).hash(&mut state);
         world.channels.keys().for_each(|id| {
             (id, world.ends_with_adversary(config, *id)).hash(&mut state);
         });

@@ -21,10 +21,11 @@ use split_custody_protocol::wire::grant::{Grant, GrantStatement, Refused, Terms}
 use split_custody_protocol::wire::hello::{Hello, VERSION};
 use split_custody_protocol::wire::lease::{Renew, Renewal, RenewalAnswer};
 use split_custody_protocol::wire::message::Message;
-use split_custody_protocol::wire::order::{AwaitDead, Notice, Verb};
+use split_custody_protocol::wire::order::{AwaitDead, Notice};
 use split_custody_protocol::wire::signed::{ObjectKind, Signed};
-use split_custody_protocol::wire::standing::{Activate, Activation, Query};
+use split_custody_protocol::wire::standing::Query;
 
+use super::approvals;
 use super::knowledge::{Knowledge, adversary_suite};
 use super::oracle::{Hole, hole};
 use crate::symbolic::{
@@ -137,7 +138,7 @@ fn granted(
     Message::Grant(Grant { statement, sealed }).to_frame()
 }
 
-fn signed(signer: Principal, kind: ObjectKind, payload: Vec<u8>) -> Signed {
+pub(super) fn signed(signer: Principal, kind: ObjectKind, payload: Vec<u8>) -> Signed {
     let signature = signer.sign(&Signed::message_over(kind, &payload));
     Signed::new(payload, signature)
 }
@@ -168,11 +169,11 @@ pub fn plain(config: &Config, custodian: u8, to: End, known: &Knowledge) -> Vec<
     let mut all: Vec<Vec<u8>> = known.frames.iter().map(|frame| frame.bytes().to_vec()).collect();
     match to {
         End::Custodian => {
-            all.extend(orders(config));
+            all.extend(approvals::orders(config, known));
             if config.tls_ends_in_host() {
-                all.push(other_offer(config));
+                all.extend(other_offers(config));
             }
-            all.extend(activations(config, known));
+            all.extend(approvals::activations(config, known));
             all.push(Message::Query(Query { deployment: DEPLOYMENT }).to_frame());
             let order = config.setup.order_digest(&config.revocation());
             all.push(Message::AwaitDead(AwaitDead { order }).to_frame());
@@ -195,43 +196,28 @@ pub fn plain(config: &Config, custodian: u8, to: End, known: &Knowledge) -> Vec<
     all
 }
 
-/// The device's hello with another offer: whatever was stripped or added on the way.
-fn other_offer(config: &Config) -> Vec<u8> {
+/// The device's hello with another offer: whatever was stripped, added or moved on the way.
+fn other_offers(config: &Config) -> Vec<Vec<u8>> {
     let manifest = config.setup.known_manifest();
-    Message::Hello(Hello {
-        versions: List::new(vec![VERSION]).expect("one"),
-        suites: List::new(vec![SuiteId::HPKE_X25519, SuiteId::new(0x7777)]).expect("two"),
-        deployment: manifest.deployment,
-        weights: manifest.weights,
-        version: manifest.version,
-        device: device_id(Hardware::Enrolled, Hardware::Enrolled),
-    })
-    .to_frame()
-}
-
-/// Orders about the device that nobody with authority signed.
-pub fn orders(config: &Config) -> Vec<Vec<u8>> {
-    let next = u64::from(config.bounds.readmitted.is_on());
-    [(Verb::Revoke, next), (Verb::Admit, next + 1)]
-        .map(|(verb, serial)| config.setup.order(verb, serial, Principal::Stranger))
-        .to_vec()
-}
-
-fn activations(config: &Config, known: &Knowledge) -> Vec<Vec<u8>> {
-    let of = |status: &split_custody_protocol::wire::standing::Status| {
-        let activation = Activation {
-            deployment: DEPLOYMENT,
-            custodian: status.custodian,
-            set: SET,
-            manifest: *config.setup.known_manifest().digest(),
-            nonce: status.nonce,
-            orders: status.orders.clone(),
-        };
-        let forged = signed(Principal::Stranger, ObjectKind::Activation, encode(&activation));
-        let approvals = List::new(vec![forged]).expect("one");
-        Message::Activate(Activate { approvals }).to_frame()
+    let suites = config.setup.suites();
+    let mut offers = vec![[suites.as_slice(), &[SuiteId::new(0x7777)]].concat()];
+    if let Some(second) = config.setup.second_suite {
+        offers.push(vec![second]);
+        offers.push(vec![second, config.setup.suite]);
+        offers.push(vec![config.setup.suite]);
+    }
+    let hello = |suites: Vec<SuiteId>| {
+        Message::Hello(Hello {
+            versions: List::new(vec![VERSION]).expect("one"),
+            suites: List::new(suites).expect("few"),
+            deployment: manifest.deployment,
+            weights: manifest.weights,
+            version: manifest.version,
+            device: device_id(Hardware::Enrolled, Hardware::Enrolled),
+        })
+        .to_frame()
     };
-    known.statuses.iter().map(of).collect()
+    offers.into_iter().map(hello).collect()
 }
 
 fn challenges(config: &Config, custodian: u8, known: &Knowledge) -> Vec<Vec<u8>> {
@@ -240,20 +226,22 @@ fn challenges(config: &Config, custodian: u8, known: &Knowledge) -> Vec<Vec<u8>>
         // Its own name, and one other: what is compared with the dialled one shows at once.
         let other = if custodian == config.setup.n { 1 } else { custodian + 1 };
         for named in [custodian, other] {
-            all.push(challenge(named, nonce));
+            all.extend(
+                config.setup.suites().into_iter().map(|suite| challenge(named, nonce, suite)),
+            );
         }
     }
     all
 }
 
 /// A challenge as the custodian of that name would send it.
-pub(super) fn challenge(custodian: u8, nonce: Nonce) -> Vec<u8> {
+pub(super) fn challenge(custodian: u8, nonce: Nonce, suite: SuiteId) -> Vec<u8> {
     Message::Challenge(Challenge {
         custodian: CustodianId::new(custodian),
         generation: Generation::new(1),
         nonce,
         version: VERSION,
-        suite: SuiteId::HPKE_X25519,
+        suite,
     })
     .to_frame()
 }
@@ -296,7 +284,11 @@ fn renewals(config: &Config, known: &Knowledge) -> Vec<Vec<u8>> {
 
 /// The operators' orders as Notices, and a stranger's.
 fn notices(config: &Config, known: &Knowledge) -> Vec<Vec<u8>> {
-    let submits = known.frames.iter().map(|frame| frame.bytes().to_vec()).chain(orders(config));
+    let submits = known
+        .frames
+        .iter()
+        .map(|frame| frame.bytes().to_vec())
+        .chain(approvals::orders(config, known));
     let notice = |frame: Vec<u8>| match Message::from_frame(&frame) {
         Ok(Message::Submit(submit)) => {
             Some(Message::Notice(Notice { approvals: submit.approvals }).to_frame())

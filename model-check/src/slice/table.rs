@@ -2,8 +2,9 @@
 
 use split_custody_protocol::reset::OnHostRead;
 
-use super::{Scope, Slice, Start};
-use crate::world::{Bounds, Lie, Setup, Switch};
+use super::build::{OFF, ON, UNTIMED, begin, exact, one};
+use super::{Slice, combined, fleet, operators, suites};
+use crate::world::{Bounds, Lie, Setup};
 
 /// Every slice of every scope.
 pub fn slices() -> Vec<Slice> {
@@ -15,6 +16,10 @@ pub fn slices() -> Vec<Slice> {
     slices.extend(audit());
     slices.extend(reset());
     slices.extend(intruder());
+    slices.extend(operators::slices());
+    slices.extend(fleet::slices());
+    slices.extend(suites::slices());
+    slices.extend(combined::slices());
     slices
 }
 
@@ -433,6 +438,7 @@ pub fn everything() -> Slice {
         intruder: OFF,
         sends: 0,
         custodian_leaf_stolen: OFF,
+        stolen_operators: 0,
         stepwise: OFF,
     };
     begin("everything", Setup::smallest(3, 2, 0), bounds)
@@ -441,56 +447,7 @@ pub fn everything() -> Slice {
         .drops("an intruder that composes, corrupt custodians, budgets, other reactions to a read")
 }
 
-const fn one() -> Setup {
-    Setup::smallest(1, 1, 0)
-}
-
-/// Clocks that agree need no margin, and terms can be as short as three ticks.
-const fn exact(n: u8, k: u8, f: u8) -> Setup {
-    Setup { first: 3, term: 3, ttl_max: 3, margin: 0, ..Setup::smallest(n, k, f) }
-}
-
-fn begin(name: &'static str, setup: Setup, bounds: Bounds) -> Slice {
-    let (scope, start, lie) = (Scope::Smoke, Start::Clean, None);
-    Slice { name, scope, setup, bounds, liars: &[], start, lie, says: "", drops: "" }
-}
-
-impl Slice {
-    fn says(self, says: &'static str) -> Self {
-        Self { says, ..self }
-    }
-
-    fn drops(self, drops: &'static str) -> Self {
-        Self { drops, ..self }
-    }
-
-    fn lies(self, lie: Lie) -> Self {
-        Self { lie: Some(lie), ..self }
-    }
-
-    fn serving(self) -> Self {
-        Self { start: Start::Serving, ..self }
-    }
-
-    fn liars(self, liars: &'static [u8]) -> Self {
-        Self { liars, ..self }
-    }
-
-    fn review(self) -> Self {
-        Self { scope: Scope::Review, ..self }
-    }
-
-    fn night(self) -> Self {
-        Self { scope: Scope::Night, ..self }
-    }
-}
-
-const ON: Switch = Switch::On;
-const OFF: Switch = Switch::Off;
-
-const UNTIMED: &str = "time, crashes, resets, revocation";
-
-/// Unique states of each smoke slice. Another count is another model: read what changed in the
+/// Unique states of each smoke slice, and of larger ones that were searched to their end. Another count is another model: read what changed in the
 /// machines or the world, and only then write the new count here.
 pub(super) const PINS: &[(&str, usize)] = &[
     ("handshake-one", 569),
@@ -532,4 +489,21 @@ pub(super) const PINS: &[(&str, usize)] = &[
     ("intruder-reset", 1_568),
     ("intruder-readmitted", 621),
     ("intruder-crash", 3_986),
+    ("intruder-operators", 3_986),
+    ("intruder-operators-readmitted", 621),
+    ("intruder-operators-activation", 4_204),
+    ("intruder-fleet-owned", 807),
+    ("intruder-fleet-owned-wide", 3_013),
+    ("fleet-two", 796),
+    ("fleet-two-lease", 23_129),
+    ("fleet-two-reset", 1_003),
+    ("intruder-fleet-two", 8_312),
+    ("intruder-host-suites", 647),
+    ("handshake-crash-late", 93_795),
+    ("lease-rollback", 46_644),
+    ("reset-crash", 7_278),
+    ("reset-revoked", 63_604),
+    ("reset-lease-crash", 58_149),
+    ("quorum-liar-crash", 49_229),
+    ("intruder-reset-revoked", 74_516),
 ];

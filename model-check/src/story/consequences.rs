@@ -44,8 +44,11 @@ fn transmission(moment: &Moment<'_>, channel: u64, frame: FrameId) -> Option<Str
     let link = moment.after.channels.get(&channel).or(moment.before.channels.get(&channel))?;
     let custodian = link.custodian;
     let to = match link.peer {
-        Peer::Device if !link.device_end.is_on() => " to a device that is no longer there",
+        Peer::Device | Peer::OtherDevice if !link.device_end.is_on() => {
+            " to a device that is no longer there"
+        }
         Peer::Device => "",
+        Peer::OtherDevice => " to the second device",
         Peer::Adversary => " to the adversary",
         Peer::Operator => "",
     };

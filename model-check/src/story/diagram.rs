@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::words::{Moment, name_of};
 use super::{Line, Message, Party};
-use crate::world::{Action, End, Forgery, Peer, Said};
+use crate::world::{Action, End, Forgery, Said};
 
 /// The messages that arrive in an action.
 pub fn messages(moment: &Moment<'_>) -> Vec<Message> {
@@ -61,7 +61,8 @@ pub fn messages(moment: &Moment<'_>) -> Vec<Message> {
     for said in moment.said {
         let Said::Transmit(channel, frame) = said else { continue };
         // What goes to the device arrives when it is delivered.
-        let Some(link) = channel_of(*channel).filter(|link| link.peer != Peer::Device) else {
+        let Some(link) = channel_of(*channel).filter(|link| Party::of(link.peer) != Party::Device)
+        else {
             continue;
         };
         arrow(Party::Custodian(link.custodian), Party::of(link.peer), name_of(*frame));

@@ -4,11 +4,13 @@ use split_custody_protocol::effect::{Change, CustodianEffect, DeviceEffect};
 use split_custody_protocol::reset::OnHostRead;
 use split_custody_protocol::wire::message::Message;
 
-use super::Party;
 use super::composed::sent;
 use super::consequences::consequences;
+use super::{Party, capital};
 use crate::frame::FrameId;
-use crate::world::{Action, Config, End, Forgery, Lie, Peer, Reply, Said, Who, World};
+use crate::world::{
+    Action, Channel, Config, Deed, End, Forgery, Lie, Peer, Reply, Said, Who, World,
+};
 
 /// An action between the world before it and the world after it.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +63,11 @@ fn joined(deed: &str, told: &str) -> String {
 /// Whose doing an action is.
 pub fn actor(moment: &Moment<'_>) -> Party {
     match moment.action {
-        Action::AnswerDevice(..) | Action::Wake(Who::Device) | Action::Use | Action::Emit => {
-            Party::Device
-        }
+        Action::AnswerDevice(..)
+        | Action::Wake(Who::Device)
+        | Action::Use
+        | Action::Emit
+        | Action::Other(_) => Party::Device,
         Action::AnswerCustodian(id, ..)
         | Action::Wake(Who::Custodian(id))
         | Action::Crash(id)
@@ -169,8 +173,30 @@ fn deed_of_others(moment: &Moment<'_>) -> String {
              TLS key"
         ),
         Action::Send(channel, to, frame) => sent(before, channel, to, frame),
+        Action::Other(deed) => of_the_other(deed),
         other => format!("{other:?}"),
     }
+}
+
+fn of_the_other(deed: Deed) -> String {
+    match deed {
+        Deed::Acquire => "The second device is asked to load the model".into(),
+        Deed::Release => "The second device is asked to give the model up".into(),
+        Deed::Connect(id) => format!("The second device's dial reaches custodian {id}"),
+        Deed::RefuseDial(id) => format!("The second device's dial to custodian {id} fails"),
+        Deed::Answer(..) => "The second device's driver answers".into(),
+        Deed::Wake => "The second device's timer fires".into(),
+        Deed::Use => "A use of the model is asked for at the second device".into(),
+        Deed::Emit => "The output of that use asks to leave the second device".into(),
+        Deed::HostRead => "The host reads the second device's memory".into(),
+        Deed::Tamper => "The second device finds its mark gone".into(),
+        Deed::Resume => "The second device is suspended and resumes".into(),
+    }
+}
+
+/// Whose end of a channel it is, in a sentence.
+fn the_device(link: &Channel) -> &'static str {
+    if link.peer == Peer::OtherDevice { "the second device" } else { "the device" }
 }
 
 fn time(ticks: usize) -> String {
@@ -236,7 +262,8 @@ fn delivery(moment: &Moment<'_>, channel: u64, end: End) -> String {
         End::Custodian => {
             let name = link.to_custodian.first().map_or("frame", |frame| name_of(*frame));
             if link.device_end.is_on() {
-                format!("The device's {name} reaches custodian {custodian}")
+                let device = capital(the_device(link));
+                format!("{device}'s {name} reaches custodian {custodian}")
             } else {
                 format!(
                     "An old {name} of the device's, which the host had kept, reaches custodian \
@@ -246,7 +273,7 @@ fn delivery(moment: &Moment<'_>, channel: u64, end: End) -> String {
         }
         End::Device => {
             let name = link.to_device.first().map_or("frame", |frame| name_of(*frame));
-            format!("Custodian {custodian}'s {name} reaches the device")
+            format!("Custodian {custodian}'s {name} reaches {}", the_device(link))
         }
     }
 }

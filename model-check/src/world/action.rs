@@ -62,6 +62,62 @@ pub enum OperatorSays {
     AwaitDead,
 }
 
+/// What a second device can do, or have done to it.
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize,
+)]
+pub enum Deed {
+    Acquire,
+    Release,
+    Connect(u8),
+    RefuseDial(u8),
+    Answer(u64, Reply),
+    Wake,
+    Use,
+    Emit,
+    HostRead,
+    Tamper,
+    Resume,
+}
+
+impl Deed {
+    /// The same of the second device; `None` for what only the first has done to it.
+    pub fn of(action: Action) -> Option<Self> {
+        Some(match action {
+            Action::Acquire => Self::Acquire,
+            Action::Release => Self::Release,
+            Action::Connect(custodian) => Self::Connect(custodian),
+            Action::RefuseDial(custodian) => Self::RefuseDial(custodian),
+            Action::AnswerDevice(ticket, reply) => Self::Answer(ticket, reply),
+            Action::Wake(Who::Device) => Self::Wake,
+            Action::Use => Self::Use,
+            Action::Emit => Self::Emit,
+            Action::HostRead => Self::HostRead,
+            Action::Tamper => Self::Tamper,
+            Action::Resume => Self::Resume,
+            _ => return None,
+        })
+    }
+}
+
+impl From<Deed> for Action {
+    fn from(deed: Deed) -> Self {
+        match deed {
+            Deed::Acquire => Self::Acquire,
+            Deed::Release => Self::Release,
+            Deed::Connect(custodian) => Self::Connect(custodian),
+            Deed::RefuseDial(custodian) => Self::RefuseDial(custodian),
+            Deed::Answer(ticket, reply) => Self::AnswerDevice(ticket, reply),
+            Deed::Wake => Self::Wake(Who::Device),
+            Deed::Use => Self::Use,
+            Deed::Emit => Self::Emit,
+            Deed::HostRead => Self::HostRead,
+            Deed::Tamper => Self::Tamper,
+            Deed::Resume => Self::Resume,
+        }
+    }
+}
+
 /// One thing that happens.
 #[derive(
     Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Deserialize, serde::Serialize,
@@ -135,4 +191,6 @@ pub enum Action {
     Impersonate(u8),
     /// The intruder sends what it composed, on a channel of which it is an end.
     Send(u64, End, FrameId),
+    /// Something happens at the second device.
+    Other(Deed),
 }

@@ -64,12 +64,14 @@ impl World {
         let bytes = frame.bytes();
         if let Some(link) = self.channels.get_mut(&channel) {
             link.injected += 1;
-            if to == End::Custodian && is_of_altered_code(&bytes) {
+            if to == End::Custodian && is_of_altered_code(config, &bytes) {
                 link.altered = Switch::On;
             }
         }
         match to {
             End::Custodian => {
+                let custodian = self.channels.get(&channel).map(|link| link.custodian);
+                custodian.inspect(|id| self.note_activation(config, *id, &bytes));
                 self.custodian_receives(config, channel, &bytes);
                 if let Some(link) = self.channels.get_mut(&channel) {
                     link.altered = Switch::Off; // a grant, if any, has left in this step
@@ -94,7 +96,7 @@ impl World {
         if !config.watched.contains(Fact::LeaseThatNobodyGranted) {
             return;
         }
-        let life = incarnation(u64::from(self.device.life));
+        let life = incarnation(self.device.life_name());
         let mut leases = self.device.machine.leases();
         let invented = leases.any(|(custodian, held)| {
             let node = self.custodians.get(&custodian.value());
@@ -195,11 +197,11 @@ impl World {
 }
 
 /// Whether a frame is a request with a report of code that policy does not name.
-fn is_of_altered_code(frame: &[u8]) -> bool {
+fn is_of_altered_code(config: &Config, frame: &[u8]) -> bool {
     let Ok(Message::Request(request)) = Message::from_frame(frame) else { return false };
     let altered = |half, bytes: &[u8]| {
         let read = oracle::silently(|| symbolic::read_report(half, bytes));
-        read.is_some_and(|(hardware, _)| hardware == Hardware::Altered)
+        read.is_some_and(|(hardware, _)| config.setup.runs_other_code(hardware))
     };
     altered("gpu", request.evidence.gpu.as_bytes())
         || altered("cpu", request.evidence.cpu.as_bytes())
@@ -210,7 +212,7 @@ pub fn hello(config: &Config) -> Vec<u8> {
     let manifest = config.setup.known_manifest();
     Message::Hello(Hello {
         versions: List::new(vec![VERSION]).expect("one"),
-        suites: List::new(vec![SuiteId::HPKE_X25519]).expect("one"),
+        suites: List::new(config.setup.suites()).expect("one or two"),
         deployment: manifest.deployment,
         weights: manifest.weights,
         version: manifest.version,

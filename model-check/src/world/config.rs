@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use split_custody_protocol::wire::order::Verb;
 
-use super::{Facts, Setup};
+use super::{Facts, Operators, Setup};
 use crate::symbolic::{Principal, SymbolicSuite};
 
 /// What may happen in a slice, and how often. Every number is a bound of the claim.
@@ -54,6 +54,8 @@ pub struct Bounds {
     pub sends: u8,
     /// Whether the adversary holds the TLS keys of honest custodians, and not their other keys.
     pub custodian_leaf_stolen: Switch,
+    /// Operators whose keys the adversary holds: the last of them.
+    pub stolen_operators: u8,
     /// Whether each end of a channel closes by itself and every question waits for its answer, as
     /// in a log that is replayed.
     pub stepwise: Switch,
@@ -97,6 +99,7 @@ impl Bounds {
         intruder: Switch::Off,
         sends: 0,
         custodian_leaf_stolen: Switch::Off,
+        stolen_operators: 0,
         stepwise: Switch::Off,
     };
 }
@@ -132,6 +135,10 @@ pub enum Lie {
     SharesOpenInHost,
     /// The device makes its key pair anew from a state that was saved before.
     DeviceKeyKept,
+    /// One operator's key more than the slice says was stolen.
+    OneMoreKeyStolen,
+    /// The operators' revocation names every device, where they meant the first.
+    RevokesEveryDevice,
 }
 
 /// Everything about a run that does not change.
@@ -150,7 +157,11 @@ impl Config {
     /// The operators' revocation of the device, signed.
     pub fn revocation(&self) -> Vec<u8> {
         let serial = u64::from(self.bounds.readmitted.is_on());
-        self.setup.order(Verb::Revoke, serial, Principal::Operator)
+        let signers = self.setup.operators.who_order(Verb::Revoke);
+        if self.lie == Some(Lie::RevokesEveryDevice) {
+            return self.setup.order_about_all(Verb::Revoke, serial, &signers);
+        }
+        self.setup.order_by(Verb::Revoke, serial, &signers)
     }
 
     /// Whether the host is both ends of every channel.
@@ -159,9 +170,17 @@ impl Config {
     }
 
     /// The device's suite in one of its lives.
-    pub fn device_suite(&self, life: u64) -> SymbolicSuite {
-        let suite = self.setup.suite(Principal::Device, life);
+    pub fn device_suite(&self, device: Principal, life: u64) -> SymbolicSuite {
+        let suite = self.setup.suite(device, life);
         if self.lie == Some(Lie::DeviceKeyKept) { suite.with_one_key() } else { suite }
+    }
+
+    /// The operators whose keys the adversary holds.
+    pub fn stolen_operators(&self) -> Vec<Principal> {
+        let more = u8::from(self.lie == Some(Lie::OneMoreKeyStolen));
+        let all = self.setup.operators.all;
+        let stolen = all.min(self.bounds.stolen_operators + more);
+        (all - stolen..all).map(Operators::number).collect()
     }
 
     /// Whether the adversary plays this custodian, with all its keys.

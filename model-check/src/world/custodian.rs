@@ -241,8 +241,11 @@ impl World {
         self.watch_sent(config, id, channel, &message);
         let Some(link) = self.channels.get_mut(&channel) else { return };
         match link.peer {
-            Peer::Device if link.device_end.is_on() => link.to_device.push(FrameId::of(frame)),
-            Peer::Device => {}
+            Peer::Device | Peer::OtherDevice => {
+                if link.device_end.is_on() {
+                    link.to_device.push(FrameId::of(frame));
+                }
+            }
             // The adversary reads what it is sent; a challenge is what it needs to go on.
             Peer::Adversary => {
                 if matches!(message, Message::Challenge(_)) {
@@ -374,7 +377,7 @@ fn appraise(config: &Config, evidence: &Evidence) -> CustodianAnswer {
                 report_nonce,
                 report_data,
                 device: device_id(gpu, cpu),
-                measurements: vec![symbolic::measured(gpu), symbolic::measured(cpu)],
+                measurements: [gpu, cpu].map(|part| config.setup.measured(part)).to_vec(),
                 mode: 1,
             })
         }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use split_custody_protocol::effect::{DeviceAnswer, DeviceEffect, Output, Report};
+use split_custody_protocol::effect::{DeviceAnswer, DeviceEffect, Output, Report, StopCause};
 use split_custody_protocol::error::Violation;
 use split_custody_protocol::ids::{ChannelId, CustodianId, Ticket};
-use split_custody_protocol::role::{Device, DeviceInput, Rejection};
+use split_custody_protocol::role::{Device, DeviceConfig, DeviceInput, Rejection};
 use split_custody_protocol::suite::{Bytes, Digest};
 use split_custody_protocol::time::{Rebase, Span};
 use split_custody_protocol::transcript;
@@ -17,12 +17,15 @@ use super::{
     Setup, Switch, Turn, World,
 };
 use crate::frame::FrameId;
-use crate::symbolic::{self, DEK, Hardware, Principal};
+use crate::symbolic::{self, DEK, Principal};
 
 impl DeviceNode {
-    pub(super) fn new(setup: &Setup) -> Self {
+    pub(super) fn new(setup: &Setup, number: u8) -> Self {
+        let device = setup.devices()[usize::from(number)];
+        let principal = if number == 0 { Principal::Device } else { Principal::OtherDevice };
         Self {
-            machine: Device::new(setup.device_config()),
+            number,
+            machine: Device::new(DeviceConfig { device, ..setup.device_config() }),
             questions: BTreeMap::new(),
             dials: BTreeMap::new(),
             attested: BTreeSet::new(),
@@ -31,7 +34,7 @@ impl DeviceNode {
             holds_plaintext: false,
             read: false,
             life: 0,
-            leaf: Principal::Device.leaf(0),
+            leaf: principal.leaf(0),
             using: None,
             lost: false,
             counted: false,
@@ -144,7 +147,8 @@ impl World {
     pub(super) fn device_input(&mut self, config: &Config, input: DeviceInput) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
-            let mut suite = config.device_suite(u64::from(self.device.life));
+            let mut suite =
+                config.device_suite(self.device.principal(), u64::from(self.device.life));
             let asked = self.about_to_ask(|| Asked::Input(input.clone()));
             // A rejection is for the log; the machine has already acted upon it.
             let now = self.now();
@@ -265,6 +269,9 @@ impl World {
             Report::Clean { .. } => self.on_clean(config),
             Report::NotAcquired { .. } => self.record(config, Fact::TooFewReady),
             Report::ReadBlocked => self.record(config, Fact::ReadBlocked),
+            Report::Stopped { cause: StopCause::Revoked } if !self.is_the_revoked() => {
+                self.record(config, Fact::EndedForAnother);
+            }
             Report::Tainted if !config.bounds.stepwise.is_on() => {
                 self.device.edit().dials.clear();
             }
@@ -367,8 +374,8 @@ impl World {
             (DeviceEffect::Plant, _) => {
                 self.device.edit().life += 1;
                 let life = u64::from(self.device.life);
-                self.device.edit().leaf = Principal::Device.leaf(life);
-                DeviceAnswer::Planted(symbolic::incarnation(life))
+                self.device.edit().leaf = self.device.principal().leaf(life);
+                DeviceAnswer::Planted(symbolic::incarnation(self.device.life_name()))
             }
         };
         DeviceInput::Done { ticket: Ticket::new(ticket), answer }
@@ -385,10 +392,11 @@ impl World {
 
     /// Measured code reports about its own session and nothing else.
     fn honest_evidence(&self, config: &Config, session: &Digest, gpu: &Digest) -> Evidence {
-        let mut suite = config.setup.suite(Principal::Device, u64::from(self.device.life));
-        let gpu = symbolic::report("gpu", Hardware::Enrolled, gpu);
+        let hardware = self.device.hardware();
+        let mut suite = config.setup.suite(self.device.principal(), u64::from(self.device.life));
+        let gpu = symbolic::report("gpu", hardware, gpu);
         let data = transcript::cpu_data(&mut suite, session, &gpu);
-        evidence(gpu, symbolic::report("cpu", Hardware::Enrolled, &data))
+        evidence(gpu, symbolic::report("cpu", hardware, &data))
     }
 
     /// Notices that k leases counted, and that they no longer do. [LEA-5]

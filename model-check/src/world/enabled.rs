@@ -15,6 +15,7 @@ impl World {
             return actions;
         }
         self.device_actions(config, &mut actions);
+        self.other_actions(config, &mut actions);
         self.channel_actions(config, &mut actions);
         self.custodian_actions(config, &mut actions);
         self.operator_actions(config, &mut actions);
@@ -99,7 +100,7 @@ impl World {
         }
     }
 
-    fn device_actions(&self, config: &Config, actions: &mut Vec<Action>) {
+    pub(super) fn device_actions(&self, config: &Config, actions: &mut Vec<Action>) {
         let bounds = &config.bounds;
         let device = &self.device;
         let (guard, custody) = device.machine.state_names();
@@ -160,7 +161,7 @@ impl World {
 
     fn channel_actions(&self, config: &Config, actions: &mut Vec<Action>) {
         for (id, channel) in &self.channels {
-            if channel.peer != Peer::Device {
+            if !matches!(channel.peer, Peer::Device | Peer::OtherDevice) {
                 continue;
             }
             if channel.custodian_end.is_on() && !channel.to_custodian.is_empty() {

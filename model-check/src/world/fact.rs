@@ -43,6 +43,8 @@ pub enum Fact {
     DeviceKeyTwice,
     GrantOnOtherOffer,
     NotCustody,
+    EndedForAnother,
+    GrantOnWeakerSuite,
     // What must be possible.
     Granted,
     AttackRefused,
@@ -80,6 +82,8 @@ pub enum Fact {
     OldOutputRefused,
     LateOutputRefused,
     SecondSession,
+    OtherRenewed,
+    OtherGoesOn,
 }
 
 impl Fact {
@@ -123,6 +127,8 @@ impl Fact {
         Self::DeviceKeyTwice,
         Self::GrantOnOtherOffer,
         Self::NotCustody,
+        Self::EndedForAnother,
+        Self::GrantOnWeakerSuite,
     ];
 }
 

@@ -13,6 +13,7 @@ mod device;
 mod enabled;
 mod fact;
 mod operator;
+mod other;
 mod setup;
 mod store;
 mod turn;
@@ -33,11 +34,11 @@ use crate::custody::Custody;
 use crate::frame::FrameId;
 use crate::shared::Shared;
 
-pub use action::{Action, End, Forgery, OperatorSays, Reply, Who};
+pub use action::{Action, Deed, End, Forgery, OperatorSays, Reply, Who};
 pub use adversary::hello;
 pub use config::{Bounds, Config, Lie, Switch};
 pub use fact::{Fact, Facts};
-pub use setup::{DEPLOYMENT, SET, Setup};
+pub use setup::{DEPLOYMENT, Fleet, Operators, SET, Setup};
 pub use store::Store;
 pub use turn::{Asked, CustodianView, DeviceView, Drawn, Heard, Turn};
 
@@ -45,6 +46,8 @@ pub use turn::{Asked, CustodianView, DeviceView, Drawn, Heard, Turn};
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct World {
     pub device: Shared<DeviceNode>,
+    /// The second honest device, where there are two.
+    pub other: Option<Shared<DeviceNode>>,
     pub custodians: BTreeMap<u8, Shared<CustodianNode>>,
     pub channels: BTreeMap<u64, Channel>,
     pub operator: Shared<OperatorNode>,
@@ -87,6 +90,7 @@ pub enum Said {
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 struct Spent {
     attempts: u8,
+    others_attempts: u8,
     intrusions: u8,
     ticks: u8,
     disturbances: u8,
@@ -99,6 +103,8 @@ struct Spent {
 /// The device: its machine, and the hardware and driver around it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct DeviceNode {
+    /// Which of two devices: 0, or 1.
+    pub number: u8,
     pub machine: Device,
     pub questions: BTreeMap<u64, DeviceEffect>,
     /// Dials that have come to nothing yet, by custodian.
@@ -162,6 +168,8 @@ pub struct Channel {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Peer {
     Device,
+    /// The device that is not looked at in this step; between steps, the second one.
+    OtherDevice,
     Adversary,
     Operator,
 }
@@ -207,6 +215,7 @@ impl World {
             world.found_custodian(&prompt, id);
         }
         world.power_on(&prompt);
+        world.at_the_other(|world| world.power_on(&prompt));
         world.settle(config);
         world
     }
@@ -217,7 +226,8 @@ impl World {
         let order = config.revocation();
         let acks = AckSet::new(setup.order_digest(&order));
         let mut world = Self {
-            device: Shared::new(DeviceNode::new(setup)),
+            device: Shared::new(DeviceNode::new(setup, 0)),
+            other: setup.has_two().then(|| Shared::new(DeviceNode::new(setup, 1))),
             custodians: BTreeMap::new(),
             channels: BTreeMap::new(),
             operator: Shared::new(OperatorNode {
@@ -250,16 +260,27 @@ impl World {
     /// Makes one enabled action happen.
     pub fn step(&mut self, config: &Config, action: Action) {
         let watched = config.watched.contains(Fact::NotCustody);
-        let before = watched.then(|| Custody::of(self, config));
-        self.make_happen(config, action);
-        self.settle(config);
-        if before.is_some_and(|before| before.may_become(&Custody::of(self, config)).is_err()) {
-            self.record(config, Fact::NotCustody);
+        let mut before = Vec::new();
+        if watched {
+            self.at_each(|world| before.push(Custody::of(world, config)));
         }
+        match self.of_the_other(action) {
+            Some(action) => self.at_the_other(|world| world.make_happen(config, action)),
+            None => self.make_happen(config, action),
+        }
+        self.settle(config);
+        let mut before = before.into_iter();
+        self.at_each(|world| {
+            let breaks = |before: Custody| before.may_become(&Custody::of(world, config)).is_err();
+            if before.next().is_some_and(breaks) {
+                world.record(config, Fact::NotCustody);
+            }
+        });
     }
 
     fn make_happen(&mut self, config: &Config, action: Action) {
         match action {
+            Action::Other(deed) => self.make_happen(config, deed.into()),
             Action::Acquire => self.acquire(config),
             Action::Release => self.give_up(config),
             Action::Connect(custodian) => self.connect(config, custodian),
@@ -309,7 +330,10 @@ impl World {
             _ => 1 + u64::from(ahead) - u64::from(self.ahead),
         };
         self.turn(|_| Turn::Passed { device, custodians: 1 });
-        self.device.edit().machine.rebase(Span::from_millis(device), FLOOR);
+        // BOUND: both devices' clocks wander together.
+        self.at_each(|world| {
+            world.device.edit().machine.rebase(Span::from_millis(device), FLOOR);
+        });
         for node in self.custodians.values_mut() {
             if let Some(machine) = &mut node.edit().machine {
                 machine.rebase(Span::from_millis(1), FLOOR);
@@ -329,15 +353,20 @@ impl World {
         if config.bounds.stepwise.is_on() {
             return; // a log has all channels and counts its tickets on
         }
-        self.note_counting(config);
-        self.note_agreement(config);
+        self.at_each(|world| {
+            world.note_counting(config);
+            world.note_agreement(config);
+        });
         self.channels.retain(|_, channel| {
             channel.custodian_end.is_on()
-                || channel.device_end.is_on() && channel.peer == Peer::Device
+                || channel.device_end.is_on()
+                    && matches!(channel.peer, Peer::Device | Peer::OtherDevice)
         });
-        if self.device.is_edited() {
-            self.device.edit().machine.rebase(Span::ZERO, FLOOR);
-            self.device.seal();
+        for device in [Some(&mut self.device), self.other.as_mut()].into_iter().flatten() {
+            if device.is_edited() {
+                device.edit().machine.rebase(Span::ZERO, FLOOR);
+                device.seal();
+            }
         }
         for node in self.custodians.values_mut().filter(|node| node.is_edited()) {
             if let Some(machine) = &mut node.edit().machine {

@@ -1,7 +1,7 @@
 //! Operators: orders, acknowledgements, activation.
 
 use split_custody_protocol::ids::CustodianId;
-use split_custody_protocol::revocation::{effective, required};
+use split_custody_protocol::revocation::{AckSet, effective, required};
 use split_custody_protocol::wire::codec::List;
 use split_custody_protocol::wire::message::Message;
 use split_custody_protocol::wire::order::{Acknowledgement, AwaitDead, Verb};
@@ -35,6 +35,9 @@ impl World {
     /// The revocation of the device, to one custodian; a liar acknowledges and does nothing.
     pub(super) fn submit(&mut self, config: &Config, id: u8) {
         *self.operator.edit().submitted.entry(id).or_default() += 1;
+        if config.lie == Some(Lie::RevokesEveryDevice) {
+            self.name_every_device(config);
+        }
         if config.liars.contains(&id) {
             let manifest = config.setup.known_manifest();
             let said = Acknowledgement {
@@ -58,11 +61,22 @@ impl World {
         self.custodian_receives(config, channel, &order);
     }
 
+    /// From the first submission on, the operators' order is about more than they meant.
+    fn name_every_device(&mut self, config: &Config) {
+        let order = config.revocation();
+        if order != self.operator.order {
+            let operator = self.operator.edit();
+            operator.acks = AckSet::new(config.setup.order_digest(&order));
+            operator.order = order;
+        }
+    }
+
     /// What was over before the story begins: the host has seen both orders. [REV-3]
     pub(super) fn readmit(&mut self, config: &Config, id: u8) {
         let channel = self.operator_channel(config, id);
         for (verb, serial) in [(Verb::Revoke, 0), (Verb::Admit, 1)] {
-            let order = config.setup.order(verb, serial, Principal::Operator);
+            let order =
+                config.setup.order_by(verb, serial, &config.setup.operators.who_order(verb));
             self.knows.insert(FrameId::of(&order));
             self.custodian_receives(config, channel, &order);
         }
@@ -114,23 +128,37 @@ impl World {
         if config.bounds.activations.is_on() {
             let signed = (FrameId::of(&frame), status.generation);
             self.operator.edit().activations.insert(id, signed);
+            if config.bounds.intruder.is_on() {
+                self.knows.insert(FrameId::of(&frame));
+            }
         }
         Some(frame)
     }
 
     /// The host delivers the activation that was signed last, whenever it likes.
     pub(super) fn repeat_activation(&mut self, config: &Config, id: u8) {
-        let Some((frame, generation)) = self.operator.activations.get(&id).copied() else { return };
+        let Some((frame, _)) = self.operator.activations.get(&id).copied() else { return };
         self.spent.repeats += 1;
-        let meant = self.status_of(config, id).is_some_and(|now| now.generation == generation);
-        if let Some(node) = self.custodians.get_mut(&id)
-            && meant
-        {
-            node.edit().activated = true;
-        }
+        self.note_activation(config, id, &frame.bytes());
         let channel = self.operator_channel(config, id);
         self.custodian_receives(config, channel, &frame.bytes());
         self.close_custodian_end(channel);
+    }
+
+    /// An activation arrives, by whatever hand: is it what an operator means in this generation?
+    pub(super) fn note_activation(&mut self, config: &Config, id: u8, frame: &[u8]) {
+        let Some((meant, generation)) = self.operator.activations.get(&id).copied() else { return };
+        let current = self.status_of(config, id).is_some_and(|now| now.generation == generation);
+        let (said, meant) = (approvals(frame), approvals(&meant.bytes()));
+        let same =
+            said.first().map(Signed::payload_bytes) == meant.first().map(Signed::payload_bytes);
+        if current
+            && same
+            && said.iter().any(|approval| meant.contains(approval))
+            && let Some(node) = self.custodians.get_mut(&id)
+        {
+            node.edit().activated = true;
+        }
     }
 
     /// What a custodian says of itself when it is asked.
@@ -173,5 +201,13 @@ impl World {
             self.since_effective = self.since_effective.or(Some(0));
             self.record(config, Fact::Effective);
         }
+    }
+}
+
+/// The approvals of an activation; none where a frame is something else.
+fn approvals(frame: &[u8]) -> Vec<Signed> {
+    match Message::from_frame(frame) {
+        Ok(Message::Activate(said)) => said.approvals.as_slice().to_vec(),
+        _ => Vec::new(),
     }
 }

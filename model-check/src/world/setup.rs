@@ -10,7 +10,7 @@ use split_custody_protocol::ids::{
 use split_custody_protocol::reset::OnHostRead;
 use split_custody_protocol::role::{CustodianConfig, DeviceConfig};
 use split_custody_protocol::sealing::{KnownDeployment, KnownManifest};
-use split_custody_protocol::suite::{Digest, Label, Suite, SuiteId};
+use split_custody_protocol::suite::{DeviceId, Digest, Label, Suite, SuiteId};
 use split_custody_protocol::time::Span;
 use split_custody_protocol::transcript;
 use split_custody_protocol::wire::codec::List;
@@ -46,6 +46,55 @@ pub struct Setup {
     pub on_host_read: OnHostRead,
     /// The one suite of every custodian.
     pub suite: SuiteId,
+    /// One more that the manifest allows, and the device likes less.
+    pub second_suite: Option<SuiteId>,
+    pub operators: Operators,
+    pub fleet: Fleet,
+}
+
+/// Which devices are enrolled.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Fleet {
+    /// The honest device alone; the adversary's genuine one is a stranger.
+    One,
+    /// The adversary's genuine device too, which runs what its owner likes and says so.
+    Owned,
+    /// A second honest device: the genuine parts that are the adversary's elsewhere.
+    Two,
+}
+
+/// How many operators there are, and how many of them an order and an activation take. [REV-2]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Operators {
+    pub all: u8,
+    pub to_revoke: u8,
+    pub to_change: u8,
+}
+
+impl Operators {
+    pub const ONE: Self = Self { all: 1, to_revoke: 1, to_change: 1 };
+    /// The smallest deployment in which no key decides alone.
+    pub const TWO_OF_THREE: Self = Self { all: 3, to_revoke: 2, to_change: 2 };
+
+    /// Operator `number` of them, from 0.
+    pub const fn number(number: u8) -> Principal {
+        match number {
+            0 => Principal::Operator,
+            number => Principal::OtherOperator(number),
+        }
+    }
+
+    fn first(count: u8) -> Vec<Principal> {
+        (0..count).map(Self::number).collect()
+    }
+
+    /// Who signs what the operators say: as many as it takes, and no more.
+    pub fn who_order(self, verb: Verb) -> Vec<Principal> {
+        Self::first(match verb {
+            Verb::Revoke => self.to_revoke,
+            Verb::Admit => self.to_change,
+        })
+    }
 }
 
 /// BOUND: a replayed manifest allows the same one suite to each of its custodians.
@@ -72,6 +121,9 @@ impl Setup {
             budget: policy.budget.value(),
             on_host_read,
             suite: suite_of(manifest),
+            second_suite: None,
+            operators: Operators::ONE,
+            fleet: Fleet::One,
         }
     }
 
@@ -91,7 +143,45 @@ impl Setup {
             budget: u64::MAX,
             on_host_read: OnHostRead::Reset,
             suite: SuiteId::HPKE_X25519,
+            second_suite: None,
+            operators: Operators::ONE,
+            fleet: Fleet::One,
         }
+    }
+
+    /// What the manifest allows, and so what the device offers, the best first.
+    pub fn suites(&self) -> Vec<SuiteId> {
+        [Some(self.suite), self.second_suite].into_iter().flatten().collect()
+    }
+
+    /// The devices that the owner enrolled.
+    pub fn devices(&self) -> Vec<DeviceId> {
+        let mut parts = vec![Hardware::Enrolled];
+        parts.extend((self.fleet != Fleet::One).then_some(Hardware::Adversary));
+        parts.into_iter().map(|part| device_id(part, part)).collect()
+    }
+
+    /// Whether the implementation can be led through this world: it has one device, one operator
+    /// and one suite.
+    pub fn is_led(&self) -> bool {
+        let one = self.operators == Operators::ONE && self.fleet == Fleet::One;
+        one && self.second_suite.is_none()
+    }
+
+    /// Whether a custodian has to tell devices apart that are both honest.
+    pub fn has_two(&self) -> bool {
+        self.fleet == Fleet::Two
+    }
+
+    /// Whether a part runs code that policy does not name.
+    pub fn runs_other_code(&self, part: Hardware) -> bool {
+        let owned = self.fleet == Fleet::Owned && part == Hardware::Adversary;
+        part == Hardware::Altered || owned
+    }
+
+    /// What a part measures.
+    pub fn measured(&self, part: Hardware) -> Digest {
+        symbolic::measured(if self.runs_other_code(part) { Hardware::Altered } else { part })
     }
 
     pub fn suite(&self, principal: Principal, life: u64) -> SymbolicSuite {
@@ -101,7 +191,7 @@ impl Setup {
     pub fn device_config(&self) -> DeviceConfig {
         DeviceConfig {
             deployment: DEPLOYMENT,
-            device: device_id(Hardware::Enrolled, Hardware::Enrolled),
+            device: self.devices()[0],
             owner: Principal::Owner.verify_key(),
             on_host_read: self.on_host_read,
         }
@@ -121,7 +211,7 @@ impl Setup {
         let custodian = |id| CustodianEntry {
             id: CustodianId::new(id),
             grant_key: Principal::Custodian(id).verify_key(),
-            suites: list(vec![self.suite]),
+            suites: list(self.suites()),
             index: ShareIndex::new(id),
             commitment: share_commitment(true_share(id), &symbolic::place(SET, id)),
             kek: kek(id),
@@ -162,13 +252,14 @@ impl Setup {
     }
 
     pub fn deployment(&self) -> Signed {
+        let operators = Operators::first(self.operators.all);
         let body = Deployment {
             deployment: DEPLOYMENT,
             version: 1,
-            operators: list(vec![Principal::Operator.verify_key()]),
-            m_revoke: 1,
-            m_change: 1,
-            devices: list(vec![device_id(Hardware::Enrolled, Hardware::Enrolled)]),
+            operators: list(operators.iter().map(|who| who.verify_key()).collect()),
+            m_revoke: self.operators.to_revoke,
+            m_change: self.operators.to_change,
+            devices: list(self.devices()),
             issuers: list(vec![Principal::issuer()]),
         };
         sign(Principal::Owner, ObjectKind::Deployment, encode(&body))
@@ -238,17 +329,37 @@ impl Setup {
             nonce: status.nonce,
             orders: status.orders.clone(),
         };
-        let signed = sign(Principal::Operator, ObjectKind::Activation, encode(&activation));
-        Message::Activate(Activate { approvals: list(vec![signed]) }).to_frame()
+        let signers = Operators::first(self.operators.to_change);
+        let signed = signed_by(&signers, ObjectKind::Activation, &encode(&activation));
+        Message::Activate(Activate { approvals: list(signed) }).to_frame()
     }
 
     /// An order about the enrolled device, signed by `signer`.
     pub fn order(&self, verb: Verb, serial: u64, signer: Principal) -> Vec<u8> {
+        self.order_by(verb, serial, &[signer])
+    }
+
+    /// An order about the enrolled device, with an approval of each signer.
+    pub fn order_by(&self, verb: Verb, serial: u64, signers: &[Principal]) -> Vec<u8> {
+        let signed = signed_by(signers, ObjectKind::Order, &self.order_payload(verb, serial));
+        Message::Submit(Submit { approvals: list(signed) }).to_frame()
+    }
+
+    /// An order about every device, with an approval of each signer.
+    pub fn order_about_all(&self, verb: Verb, serial: u64, signers: &[Principal]) -> Vec<u8> {
+        let value =
+            self.suite(Principal::Owner, 0).hash(Label::Everything, &[DEPLOYMENT.as_bytes()]);
+        let subject = Subject { kind: SubjectKind::Everything, value };
+        let order = Order { deployment: DEPLOYMENT, verb, subject, serial: Serial::new(serial) };
+        let signed = signed_by(signers, ObjectKind::Order, &encode(&order));
+        Message::Submit(Submit { approvals: list(signed) }).to_frame()
+    }
+
+    /// What an approval of an order about the enrolled device is over.
+    pub fn order_payload(&self, verb: Verb, serial: u64) -> Vec<u8> {
         let device = device_id(Hardware::Enrolled, Hardware::Enrolled);
         let subject = Subject { kind: SubjectKind::Device, value: Digest::new(*device.as_bytes()) };
-        let order = Order { deployment: DEPLOYMENT, verb, subject, serial: Serial::new(serial) };
-        let signed = sign(signer, ObjectKind::Order, encode(&order));
-        Message::Submit(Submit { approvals: list(vec![signed]) }).to_frame()
+        encode(&Order { deployment: DEPLOYMENT, verb, subject, serial: Serial::new(serial) })
     }
 
     /// The digest of a submitted order.
@@ -281,6 +392,10 @@ fn kek(id: u8) -> Digest {
 fn sign(signer: Principal, kind: ObjectKind, payload: Vec<u8>) -> Signed {
     let signature = signer.sign(&Signed::message_over(kind, &payload));
     Signed::new(payload, signature)
+}
+
+fn signed_by(signers: &[Principal], kind: ObjectKind, payload: &[u8]) -> Vec<Signed> {
+    signers.iter().map(|signer| sign(*signer, kind, payload.to_vec())).collect()
 }
 
 fn list<T, const MIN: usize, const MAX: usize>(items: Vec<T>) -> List<T, MIN, MAX> {

@@ -1,5 +1,6 @@
 //! Uses of the model, and what properties want to know of them.
 
+use split_custody_protocol::lease::Lease;
 use split_custody_protocol::role::Rejection;
 
 use super::{Asked, Config, DeviceView, Fact, World};
@@ -75,7 +76,7 @@ impl World {
 
     pub(super) fn emit(&mut self, config: &Config) {
         let Some(admission) = self.device.edit().using.take() else { return };
-        let old = *admission.incarnation() != symbolic::incarnation(u64::from(self.device.life));
+        let old = *admission.incarnation() != symbolic::incarnation(self.device.life_name());
         let asked = self.about_to_ask(|| Asked::Emit);
         let stopped = self.device.machine.release_output(self.now(), &admission).err();
         let leaves = stopped.is_none();
@@ -100,7 +101,9 @@ impl World {
     fn check_use(&mut self, config: &Config) {
         let bound = u8::try_from(config.setup.ttl_max).unwrap_or(u8::MAX);
         if self.since_effective.is_some_and(|ticks| ticks >= bound) {
-            self.record(config, Fact::UseAfterBound);
+            // Operators revoke the first device, and no other.
+            let others = !self.is_the_revoked();
+            self.record(config, if others { Fact::OtherGoesOn } else { Fact::UseAfterBound });
         }
         if self.custodians.values().any(|node| node.acknowledged) {
             self.record(config, Fact::UsedAfterAcknowledgement);
@@ -115,7 +118,9 @@ impl World {
         let leases = |id: &u8| {
             let machine = self.custodians.get(id).and_then(|node| node.machine.as_ref());
             let counts = |machine: &split_custody_protocol::role::Custodian| {
-                machine.ledger().iter().any(|(_, lease)| self.now() < lease.lapse())
+                let ours = |lease: &Lease| self.is_of_this_device(config, &lease.record().device);
+                let mut leases = machine.ledger().iter();
+                leases.any(|(_, lease)| ours(lease) && self.now() < lease.lapse())
             };
             config.liars.contains(id) || machine.is_some_and(counts)
         };

@@ -14,7 +14,7 @@ use split_custody_protocol::wire::order::Acknowledgement;
 
 use super::{Config, Fact, Peer, World};
 use crate::shared::Shared;
-use crate::symbolic::{self, ADVERSARY_SECRET, Hardware, Principal, device_id};
+use crate::symbolic::{self, ADVERSARY_SECRET, Principal};
 
 impl World {
     /// What properties want to know of a message that leaves an honest custodian.
@@ -76,6 +76,9 @@ impl World {
         if hellos.0.is_some() && hellos.0 != hellos.1 {
             self.record(config, Fact::GrantOnOtherOffer);
         }
+        if said.suite != config.setup.suite {
+            self.record(config, Fact::GrantOnWeakerSuite);
+        }
         if granted > 1 {
             self.record(config, Fact::SecondGrantOnChallenge);
         }
@@ -104,18 +107,19 @@ impl World {
         let mut suite = config.setup.suite(Principal::Custodian(id), 0);
         let auth = transcript::auth(&mut suite, said);
         let logged = node.store.release_at(said.index_in_log) == Some(&auth);
-        let superseded = is_superseded(&node.store.leases, said);
+        let of_this = |record: &&LeaseRecord| self.is_of_this_device(config, &record.device);
+        let superseded = is_superseded(node.store.leases.iter().filter(of_this), said);
         let anchored = node.anchor.as_ref().map(|anchor| anchor.orders.as_slice());
         let leased = node.store.leases.iter().find(|record| record.lease == said.lease);
-        let enrolled = device_id(Hardware::Enrolled, Hardware::Enrolled);
-        let stranger = leased.is_some_and(|record| record.device != enrolled);
+        let enrolled = config.setup.devices();
+        let stranger = leased.is_some_and(|record| !enrolled.contains(&record.device));
         let behind = anchored
             .unwrap_or_default()
             .iter()
             .any(|order| !node.store.order_digests.contains(order));
         let facts = [
             (!logged, Fact::GrantBeforeLeaf),
-            (node.acknowledged, Fact::GrantAfterAcknowledgement),
+            (node.acknowledged && self.is_the_revoked(), Fact::GrantAfterAcknowledgement),
             (superseded, Fact::GrantToSuperseded),
             (stranger, Fact::GrantToStranger),
             (behind, Fact::GrantBehindAnchor),
@@ -135,7 +139,8 @@ impl World {
         renewal: &Renewal,
     ) {
         let Some(node) = self.custodians.get(&id) else { return };
-        let acknowledged = node.acknowledged;
+        let acknowledged = node.acknowledged && self.is_the_revoked();
+        let beside = node.acknowledged && !self.is_the_revoked();
         let record = node.store.leases.iter().position(|held| held.lease == renewal.lease);
         let superseded = record.is_some_and(|place| {
             let of = &node.store.leases[place];
@@ -143,12 +148,18 @@ impl World {
             later.any(|l| l.device == of.device && l.incarnation != of.incarnation)
         });
         let aged = self.claims_are_old(config);
+        let books = node.machine.as_ref().map(|machine| machine.ledger());
+        let lease = books.and_then(|books| books.get(&renewal.lease));
+        let runs = lease.is_some_and(|lease| self.now() < lease.lapse());
         if renewal.answer != RenewalAnswer::Renewed {
             let why = [
                 (acknowledged, Fact::EndedAfterAcknowledgement),
                 (superseded, Fact::EndedSuperseded),
                 (aged, Fact::EndedByAge),
             ];
+            if !why.iter().any(|(holds, _)| *holds) && runs && config.setup.has_two() {
+                self.record(config, Fact::EndedForAnother);
+            }
             for (_, fact) in why.into_iter().filter(|(holds, _)| *holds) {
                 self.record(config, fact);
             }
@@ -161,6 +172,7 @@ impl World {
         self.record(config, Fact::Renewed);
         let facts = [
             (acknowledged, Fact::RenewedAfterAcknowledgement),
+            (beside, Fact::OtherRenewed),
             (superseded, Fact::RenewedSuperseded),
             (!logged, Fact::RenewedBeforeLeaf),
             (elsewhere, Fact::RenewedOnOtherChannel),
@@ -254,8 +266,8 @@ impl World {
 }
 
 /// Whether a later incarnation was leased here before this lease, and after its own.
-fn is_superseded(leases: &[LeaseRecord], said: &GrantStatement) -> bool {
-    let before = leases.iter().take_while(|record| record.lease != said.lease);
+fn is_superseded<'a>(leases: impl Iterator<Item = &'a LeaseRecord>, said: &GrantStatement) -> bool {
+    let before = leases.take_while(|record| record.lease != said.lease);
     let lives: Vec<_> = before.map(|record| record.incarnation).collect();
     let own = lives.iter().position(|life| *life == said.incarnation);
     own.is_some_and(|place| lives[place..].iter().any(|life| *life != said.incarnation))
