@@ -15,7 +15,10 @@ pub const COVERED: &[(&str, &str)] = &[
         "WIRE-4",
         "The world has one owner, whose objects nobody else can reach a machine with; stories show the rule.",
     ),
-    ("HS-3", "Every offer of this world has the one suite; stories strip it."),
+    (
+        "HS-3",
+        "What is chosen is found among what both have, and is nothing where there is nothing; stories strip it.",
+    ),
     ("HS-4", "The world has one manifest and one deployment; stories name others."),
     ("HS-5", "The device id of the hello is asked again of the Evidence [HS-13] [HS-14]."),
     (

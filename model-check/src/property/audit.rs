@@ -14,7 +14,6 @@ pub(super) const PROPERTIES: &[Property] = &[
             "lease-budget",
             "reset-lease",
             "lease-two-skew",
-            "lease-crash-wide",
             "lease-rollback",
             "reset-lease-crash",
         ],
@@ -37,7 +36,7 @@ pub(super) const PROPERTIES: &[Property] = &[
         witnesses: &[Fact::Granted, Fact::ActivationRefused],
         slices: &["activation-one", "intruder-operators-activation"],
         says: "A custodian grants only after operators activated this set in this generation. [AUD-5]",
-        broken: "a custodian serves on an activation that was signed for an earlier generation",
+        broken: "a custodian serves that operators have not activated in this generation",
         matters: "Operators looked at one state of the store, and another one serves.",
     },
 ];

@@ -18,23 +18,6 @@ pub(super) fn slices() -> Vec<Slice> {
         .says("one custodian, two attempts, one hostile channel, a crash, late requests")
         .drops("resets, revocation, renewals, failing HSM"),
         begin(
-            "lease-crash-wide",
-            exact(1, 1, 0),
-            Bounds {
-                ticks: 4,
-                uses: 1,
-                renewals: 2,
-                crashes: 1,
-                cuts: ON,
-                revokes: ON,
-                ..base.clone()
-            },
-        )
-        .serving()
-        .night()
-        .says("one lease, two renewals, a use, revocation; a crash, four ticks, cuts")
-        .drops("hostile channels, resets, clock skew, failing store and HSM"),
-        begin(
             "lease-rollback",
             exact(1, 1, 0),
             Bounds {
@@ -103,31 +86,6 @@ pub(super) fn slices() -> Vec<Slice> {
         .review()
         .says("three custodians, two needed, one grants wrong shares, one crashes; cuts")
         .drops("hostile channels, time, resets, revocation"),
-        begin(
-            "intruder-crash-late",
-            exact(1, 1, 0),
-            Bounds { crashes: 1, ticks: 3, revokes: ON, ..intruder.clone() },
-        )
-        .night()
-        .says("a crash, a revocation and three ticks; a channel of the intruder's")
-        .drops("resets, renewals, failing HSM, more than one custodian"),
-        begin(
-            "intruder-lease-crash",
-            exact(1, 1, 0),
-            Bounds {
-                ticks: 2,
-                sends: 1,
-                renewals: 1,
-                crashes: 1,
-                revokes: ON,
-                cuts: ON,
-                ..intruder.clone()
-            },
-        )
-        .serving()
-        .night()
-        .says("as intruder-renewal, and the custodian crashes; cuts")
-        .drops("uses, resets, clock skew, more than one custodian"),
         begin(
             "intruder-reset-revoked",
             one(),
