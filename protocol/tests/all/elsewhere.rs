@@ -316,7 +316,7 @@ fn qrm_6_a_lease_is_said_to_count_only_where_it_does() {
 }
 
 #[test]
-fn qrm_9_a_second_acquisition_is_misuse_and_changes_nothing() {
+fn rst_10_a_second_acquisition_is_misuse_and_leaves_no_key_behind() {
     let mut pair = Pair::serving();
     let before = pair.device.clone();
     pair.acquire();
