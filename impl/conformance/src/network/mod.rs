@@ -101,6 +101,7 @@ const fn setup() -> Setup {
         budget: u64::MAX,
         on_host_read: OnHostRead::Reset,
         suite: SuiteId::HPKE_X25519,
+        ..Setup::smallest(1, 1, 0)
     }
 }
 
