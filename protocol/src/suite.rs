@@ -46,7 +46,8 @@ pub trait Suite {
         sealed: &SealedShare,
     ) -> Result<ShareHandle, NotOpened>;
 
-    /// Compares a share with the commitment that the owner published.
+    /// Compares a share with the commitment that the owner published. One that differs is erased: no
+    /// machine names it again. [QRM-8]
     fn check_share(
         &mut self,
         share: ShareHandle,
@@ -57,7 +58,8 @@ pub trait Suite {
     /// Combines shares into a DEK; which shares may be combined is the caller's rule. [QRM-4]
     fn combine(&mut self, shares: &[(ShareIndex, ShareHandle)]) -> Result<DekHandle, NotOpened>;
 
-    /// Compares a DEK with the commitment that the owner published.
+    /// Compares a DEK with the commitment that the owner published. One that differs is erased: no
+    /// machine names it again. [QRM-8]
     fn check_dek(
         &mut self,
         dek: DekHandle,

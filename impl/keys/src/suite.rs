@@ -169,9 +169,10 @@ impl Suite for ByteSuite {
         place: SharePlace,
         commitment: &Digest,
     ) -> Result<(), Differs> {
-        let share = self.slots.secret(Kind::Share, share.value()).ok_or(Differs)?;
-        let digest = and_wiped(|| share_digest(place, share));
-        self.same(digest.as_bytes(), commitment.as_bytes()) // [QRM-2]
+        let secret = self.slots.secret(Kind::Share, share.value()).ok_or(Differs)?;
+        let digest = and_wiped(|| share_digest(place, secret));
+        let same = self.same(digest.as_bytes(), commitment.as_bytes()); // [QRM-2]
+        same.inspect_err(|_| self.slots.erase(Kind::Share, share.value())) // [QRM-8]
     }
 
     fn combine(&mut self, shares: &[(ShareIndex, ShareHandle)]) -> Result<DekHandle, NotOpened> {
@@ -192,9 +193,10 @@ impl Suite for ByteSuite {
         version: WeightsVersion,
         commitment: &Digest,
     ) -> Result<(), Differs> {
-        let dek = self.slots.secret(Kind::Dek, dek.value()).ok_or(Differs)?;
-        let digest = and_wiped(|| dek_digest(weights, version, dek));
-        self.same(digest.as_bytes(), commitment.as_bytes()) // [QRM-3]
+        let secret = self.slots.secret(Kind::Dek, dek.value()).ok_or(Differs)?;
+        let digest = and_wiped(|| dek_digest(weights, version, secret));
+        let same = self.same(digest.as_bytes(), commitment.as_bytes()); // [QRM-3]
+        same.inspect_err(|_| self.slots.erase(Kind::Dek, dek.value())) // [QRM-8]
     }
 }
 

@@ -74,9 +74,9 @@ fn qrm_3_two_released_shares_combine_to_the_committed_dek() {
 
     let commitment = dealt.dek.commitment(WEIGHTS, VERSION);
     assert_eq!(suite.check_dek(dek, WEIGHTS, VERSION, &commitment), Ok(()));
+    assert_eq!(suite.with_dek(dek, |bytes| bytes == dealt.dek.expose()), Some(true));
     let next = WeightsVersion::new(8);
     assert_eq!(suite.check_dek(dek, WEIGHTS, next, &commitment), Err(Differs));
-    assert_eq!(suite.with_dek(dek, |bytes| bytes == dealt.dek.expose()), Some(true));
 }
 
 #[test]
@@ -93,14 +93,40 @@ fn qrm_3_one_share_combines_to_another_dek() {
 fn qrm_2_share_of_another_place_differs_from_its_commitment() {
     let dealt = deal();
     let mut suite = ByteSuite::new();
-    let (index, share) = dealt.release(&mut suite, 0);
-    let check = |suite: &mut ByteSuite, custodian, index| {
-        let place = SharePlace { set: SET, custodian: CustodianId::new(custodian), index };
+    let mut check = |custodian, index| {
+        let (_, share) = dealt.release(&mut suite, 0);
+        let (custodian, index) = (CustodianId::new(custodian), ShareIndex::new(index));
+        let place = SharePlace { set: SET, custodian, index };
         suite.check_share(share, place, &dealt.commitments[0].share)
     };
-    assert_eq!(check(&mut suite, 1, index), Ok(()));
-    assert_eq!(check(&mut suite, 2, index), Err(Differs));
-    assert_eq!(check(&mut suite, 1, ShareIndex::new(2)), Err(Differs));
+    assert_eq!(check(1, 1), Ok(()));
+    assert_eq!(check(2, 1), Err(Differs));
+    assert_eq!(check(1, 2), Err(Differs));
+}
+
+#[test]
+fn qrm_8_what_does_not_match_is_erased_and_what_matches_stays() {
+    let dealt = deal();
+    let mut suite = ByteSuite::new();
+    let shares = [dealt.release(&mut suite, 0), dealt.release(&mut suite, 1)];
+    let held = suite.held();
+    let (index, share) = shares[1];
+    let place = SharePlace { set: SET, custodian: dealt.sealed[1].custodian, index };
+    let commitment = &dealt.commitments[1].share;
+    assert_eq!(suite.check_share(share, place, commitment), Ok(()));
+    assert_eq!(suite.held(), held);
+
+    let dek = suite.combine(&shares).unwrap();
+    let commitment = dealt.dek.commitment(WEIGHTS, VERSION);
+    assert_eq!(suite.check_dek(dek, WEIGHTS, VERSION, &commitment), Ok(()));
+    let next = WeightsVersion::new(8);
+    assert_eq!(suite.check_dek(dek, WEIGHTS, next, &commitment), Err(Differs));
+    assert_eq!(suite.with_dek(dek, |_| ()), None);
+    assert_eq!(suite.held(), held);
+
+    assert_eq!(suite.check_share(share, place, &dealt.commitments[0].share), Err(Differs));
+    assert_eq!(suite.combine(&shares), Err(NotOpened));
+    assert_eq!(suite.held(), held - 1);
 }
 
 #[test]

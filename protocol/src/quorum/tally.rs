@@ -17,6 +17,8 @@ pub struct Tally {
     session: Digest,
     threshold: usize,
     shares: BTreeMap<CustodianId, (ShareIndex, ShareHandle)>,
+    /// Shares that matched, and that no DEK came of: they count no more and wait to be erased.
+    spoilt: Vec<ShareHandle>,
 }
 
 /// Proof that k shares made the DEK that the owner committed to. [QRM-3]
@@ -39,12 +41,12 @@ pub enum Outcome {
 
 impl Tally {
     pub const fn new(session: Digest, threshold: usize) -> Self {
-        Self { session, threshold, shares: BTreeMap::new() }
+        Self { session, threshold, shares: BTreeMap::new(), spoilt: Vec::new() }
     }
 
     /// Opens a checked grant's share and, with the k-th, combines.
     ///
-    /// An error names what this one custodian did; the tally is as before. [QRM-5]
+    /// An error names what this one custodian did; as many shares count as before. [QRM-5]
     pub fn add(
         &mut self,
         grant: &Checked,
@@ -72,8 +74,10 @@ impl Tally {
             return Ok(Outcome::Waiting);
         }
         let combined = self.combine(manifest, suite);
-        if combined.is_err() {
-            self.shares.remove(&grant.custodian());
+        if combined.is_err()
+            && let Some((_, share)) = self.shares.remove(&grant.custodian())
+        {
+            self.spoilt.push(share); // [QRM-8]
         }
         combined.map(Outcome::Combined)
     }
@@ -89,9 +93,9 @@ impl Tally {
         Ok(Combined(dek))
     }
 
-    /// The opened shares, to be erased.
+    /// The opened shares, to be erased. [QRM-8]
     pub fn shares(&self) -> Vec<ShareHandle> {
-        self.shares.values().map(|(_, share)| *share).collect()
+        self.shares.values().map(|(_, share)| *share).chain(self.spoilt.iter().copied()).collect()
     }
 
     pub fn count(&self) -> usize {

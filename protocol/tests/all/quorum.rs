@@ -75,6 +75,21 @@ fn qrm_3_a_key_that_does_not_match_is_not_used() {
 }
 
 #[test]
+fn qrm_8_shares_that_made_no_key_are_erased_with_the_attempt() {
+    let mut owner = Owner::new(3, 2, 0);
+    let weights = owner.manifest.weights;
+    owner.manifest.dek = dek_commitment(DEK, weights, WeightsVersion::new(2));
+    let mut pair = Pair::of(owner);
+    pair.acquire();
+    assert_eq!(pair.failures(3), [Some(Violation::DekDiffers)], "a third share was tried as well");
+    let erased = pair.asked.iter().filter_map(|effect| match effect {
+        DeviceEffect::Erase { secrets } => Some(secrets.shares.len()),
+        _ => None,
+    });
+    assert_eq!(erased.collect::<Vec<_>>(), [3]);
+}
+
+#[test]
 fn qrm_4_a_share_of_another_session_is_not_combined() {
     let bench = Bench::new();
     let mut tally = Tally::new(Digest::new([5; 32]), 2);

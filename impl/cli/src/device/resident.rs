@@ -83,8 +83,8 @@ impl Resident {
         commitment: &Digest,
     ) -> Result<(), Differs> {
         let slot = self.slot(Kind::Share, share.value()).ok_or(Differs)?;
-        let prefix = share_prefix(place);
-        self.device.check_secret(slot, &prefix, commitment.as_bytes()).map_err(|_| Differs) // [QRM-2]
+        let same = self.device.check_secret(slot, &share_prefix(place), commitment.as_bytes()); // [QRM-2]
+        same.map_err(|_| self.differs((Kind::Share, share.value())))
     }
 
     pub fn combine(
@@ -108,7 +108,8 @@ impl Resident {
     ) -> Result<(), Differs> {
         let slot = self.slot(Kind::Dek, dek.value()).ok_or(Differs)?;
         let prefix = dek_prefix(weights, version);
-        self.device.check_secret(slot, &prefix, commitment.as_bytes()).map_err(|_| Differs) // [QRM-3]
+        let same = self.device.check_secret(slot, &prefix, commitment.as_bytes()); // [QRM-3]
+        same.map_err(|_| self.differs((Kind::Dek, dek.value())))
     }
 
     /// Where a DEK lies.
@@ -121,12 +122,20 @@ impl Resident {
         let keys = secrets.keys.iter().map(|key| (Kind::Key, key.value()));
         let shares = secrets.shares.iter().map(|share| (Kind::Share, share.value()));
         let deks = secrets.dek.iter().map(|dek| (Kind::Dek, dek.value()));
-        for handle in keys.chain(shares).chain(deks) {
-            if let Some(slot) = self.slots.remove(&handle) {
-                // A slot that is gone already is what was wanted; a driver that fails trips.
-                let _ = self.device.erase_key(slot);
-            }
+        keys.chain(shares).chain(deks).for_each(|handle| self.erase_one(handle));
+    }
+
+    fn erase_one(&mut self, handle: (Kind, u64)) {
+        if let Some(slot) = self.slots.remove(&handle) {
+            // A slot that is gone already is what was wanted; a driver that fails trips.
+            let _ = self.device.erase_key(slot);
         }
+    }
+
+    /// What does not match its commitment is erased. [QRM-8]
+    fn differs(&mut self, handle: (Kind, u64)) -> Differs {
+        self.erase_one(handle);
+        Differs
     }
 
     /// Every handle stands for nothing; the device zeroises its own memory. [RST-10]
