@@ -154,3 +154,79 @@ impl Resident {
         self.slots.get(&(kind, handle)).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use split_custody_gpu::cuda::CudaConfig;
+    use split_custody_gpu::{GpuDevice, OwnerKey};
+    use split_custody_keys::{Dealing, Dek, Recipient, SoftCustody, provision_context};
+    use split_custody_protocol::ids::{CustodianId, ShareSetId};
+
+    use super::*;
+
+    const SET: ShareSetId = ShareSetId::new([1; 16]);
+    const CONTEXT: Digest = Digest::new([2; 32]);
+    const WEIGHTS: (WeightsId, WeightsVersion) = (WeightsId::new([3; 16]), WeightsVersion::new(1));
+
+    /// A device that is clean, and the one share of a dealing to one custodian, opened there.
+    struct Opened {
+        resident: Resident,
+        share: ShareHandle,
+        place: SharePlace,
+        commitment: Digest,
+        dek: Dek,
+    }
+
+    fn opened() -> Opened {
+        let owner = OwnerKey([4; 65]); // It verifies nothing here.
+        let device = CudaDevice::open(CudaConfig::new(owner, 1 << 20)).expect("a driver");
+        device.zeroise().expect("zeroised");
+        device.scrub().expect("scrubbed");
+        device.plant().expect("planted");
+        let mut resident = Resident::new(device);
+        let (secret, to) = resident.generate(SuiteId::HPKE_X25519);
+
+        let (custody, dek) = (SoftCustody::generate().expect("keys"), Dek::generate());
+        let (custodian, index) = (CustodianId::new(1), ShareIndex::new(1));
+        let recipient = Recipient { custodian, index, kek: custody.kek_public() };
+        let dealing = Dealing::deal(&dek, SET, 1, &[recipient]).expect("dealt");
+        let commitment = dealing.commitments()[0].share;
+        let dealt = dealing.seal(&CONTEXT).expect("sealed").remove(0);
+        let under = provision_context(&CONTEXT, &SET, custodian, index, &dealt.kek);
+        let suite = SuiteId::HPKE_X25519;
+        let sealed = custody.rewrap(&dealt.sealed, &under, suite, &to, &CONTEXT).expect("sealed");
+        let share = resident.open_share(suite, secret, &CONTEXT, &sealed).expect("opened");
+        let place = SharePlace { set: SET, custodian, index };
+        Opened { resident, share, place, commitment, dek }
+    }
+
+    #[test]
+    #[ignore = "on a GPU, or on the fake driver"]
+    fn qrm_8_on_the_device_a_share_that_does_not_match_is_erased() {
+        let Opened { mut resident, share, place, commitment, .. } = opened();
+        assert_eq!(resident.check_share(share, place, &commitment), Ok(()));
+        assert!(resident.combine(&[(place.index, share)]).is_ok());
+        let slot = resident.slot(Kind::Share, share.value()).expect("held");
+
+        assert_eq!(resident.check_share(share, place, &CONTEXT), Err(Differs));
+        assert_eq!(resident.combine(&[(place.index, share)]), Err(NotOpened));
+        let digest = commitment.as_bytes();
+        assert!(resident.device.check_secret(slot, &share_prefix(place), digest).is_err());
+    }
+
+    #[test]
+    #[ignore = "on a GPU, or on the fake driver"]
+    fn qrm_8_on_the_device_a_dek_that_does_not_match_is_erased() {
+        let Opened { mut resident, share, place, dek, .. } = opened();
+        let combined = resident.combine(&[(place.index, share)]).expect("combined");
+        let (weights, version) = WEIGHTS;
+        let commitment = dek.commitment(weights, version);
+        assert_eq!(resident.check_dek(combined, weights, version, &commitment), Ok(()));
+        let slot = resident.dek(combined).expect("held");
+
+        assert_eq!(resident.check_dek(combined, weights, version, &CONTEXT), Err(Differs));
+        assert_eq!(resident.dek(combined), None);
+        let (prefix, digest) = (dek_prefix(weights, version), commitment.as_bytes());
+        assert!(resident.device.check_secret(slot, &prefix, digest).is_err());
+    }
+}
