@@ -43,6 +43,7 @@ pub enum Party {
     Custodian(u8),
     Host,
     Device,
+    OtherDevice,
     Adversary,
 }
 
@@ -129,7 +130,8 @@ fn capital(text: &str) -> String {
 impl Party {
     fn of(peer: Peer) -> Self {
         match peer {
-            Peer::Device | Peer::OtherDevice => Self::Device,
+            Peer::Device => Self::Device,
+            Peer::OtherDevice => Self::OtherDevice,
             Peer::Adversary => Self::Adversary,
             Peer::Operator => Self::Operator,
         }

@@ -18,9 +18,10 @@ pub fn messages(moment: &Moment<'_>) -> Vec<Message> {
         Action::Deliver(channel, end) => {
             if let Some(link) = channel_of(channel) {
                 let custodian = Party::Custodian(link.custodian);
+                let device = Party::of(link.peer);
                 let (from, to, frame) = match end {
-                    End::Custodian => (Party::Device, custodian, link.to_custodian.first()),
-                    End::Device => (custodian, Party::Device, link.to_device.first()),
+                    End::Custodian => (device, custodian, link.to_custodian.first()),
+                    End::Device => (custodian, device, link.to_device.first()),
                 };
                 arrow(from, to, frame.map_or("frame", |frame| name_of(*frame)));
             }
@@ -46,7 +47,7 @@ pub fn messages(moment: &Moment<'_>) -> Vec<Message> {
             if let Some(link) = channel_of(channel) {
                 let to = match end {
                     End::Custodian => Party::Custodian(link.custodian),
-                    End::Device => Party::Device,
+                    End::Device => Party::of(link.peer),
                 };
                 arrow(Party::Adversary, to, name_of(frame));
             }
@@ -60,11 +61,9 @@ pub fn messages(moment: &Moment<'_>) -> Vec<Message> {
     }
     for said in moment.said {
         let Said::Transmit(channel, frame) = said else { continue };
-        // What goes to the device arrives when it is delivered.
-        let Some(link) = channel_of(*channel).filter(|link| Party::of(link.peer) != Party::Device)
-        else {
-            continue;
-        };
+        // What goes to a device arrives when it is delivered.
+        let is_late = |peer| matches!(Party::of(peer), Party::Device | Party::OtherDevice);
+        let Some(link) = channel_of(*channel).filter(|link| !is_late(link.peer)) else { continue };
         arrow(Party::Custodian(link.custodian), Party::of(link.peer), name_of(*frame));
     }
     messages
@@ -116,6 +115,7 @@ impl Party {
             Self::Custodian(id) => (format!("C{id}"), format!("Custodian {id}")),
             Self::Host => ("H".into(), "Host".into()),
             Self::Device => ("D".into(), "Device".into()),
+            Self::OtherDevice => ("D2".into(), "Second device".into()),
             Self::Adversary => ("A".into(), "Adversary".into()),
         }
     }

@@ -63,11 +63,10 @@ fn joined(deed: &str, told: &str) -> String {
 /// Whose doing an action is.
 pub fn actor(moment: &Moment<'_>) -> Party {
     match moment.action {
-        Action::AnswerDevice(..)
-        | Action::Wake(Who::Device)
-        | Action::Use
-        | Action::Emit
-        | Action::Other(_) => Party::Device,
+        Action::AnswerDevice(..) | Action::Wake(Who::Device) | Action::Use | Action::Emit => {
+            Party::Device
+        }
+        Action::Other(_) => Party::OtherDevice,
         Action::AnswerCustodian(id, ..)
         | Action::Wake(Who::Custodian(id))
         | Action::Crash(id)
